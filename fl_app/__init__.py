@@ -1,0 +1,1 @@
+"""The Flower application: what runs on a participant and on the server."""

@@ -1,0 +1,149 @@
+"""Run config -> one small validated object; the only place that knows the keys.
+
+Flower merges `[tool.flwr.app.config]` of pyproject.toml with `flwr run --run-config` and hands
+the result, flat scalars under kebab-case keys, to the server and to every participant.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fl_app.errors import ConfigError
+from fl_app.partition import PartitionSpec
+
+DatasetName = Literal["auto", "mnist", "fashion-mnist", "digits"]
+PartitionerName = Literal["contiguous", "iid", "dirichlet", "shards", "pathological", "linear"]
+
+
+def _to_kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class RunConfig(BaseModel):
+    """Every setting of a run, validated; the descriptions are the documentation.
+
+    Build it with `from_run_config`, which reports what is wrong in the user's terms.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=_to_kebab, extra="forbid", strict=True, frozen=True, allow_inf_nan=False
+    )
+
+    num_server_rounds: int = Field(ge=1, description="Rounds to run.")
+    num_participants: int = Field(
+        ge=1, description="Participants to wait for before round 1; in simulation, all of them."
+    )
+    fraction_fit: float = Field(
+        gt=0, le=1, description="Share of the participants that train in a round."
+    )
+    fraction_evaluate: float = Field(
+        ge=0, le=1, description="Share that evaluates the new model; 0 turns it off."
+    )
+    min_fit_clients: int = Field(
+        ge=1, description="Least number of participants that train in a round."
+    )
+    local_epochs: int = Field(
+        ge=1, description="Epochs of SGD a participant runs on its own data in a round."
+    )
+    learning_rate: float = Field(gt=0, description="Step size of the local SGD.")
+    batch_size: int = Field(ge=1, description="Examples per step; the short last batch is kept.")
+    seed: int = Field(
+        ge=0, lt=2**63, description="Decides initial weights, partition, sampling, batch order."
+    )
+    model: str = Field(description="A name registered in fl_app/models.py.")
+    dataset: DatasetName = Field(
+        description="auto is MNIST if it is there or can be fetched, else digits."
+    )
+    data_dir: str = Field(
+        description="Absolute path; empty: $DELTA_FEDAVG_DATA_DIR, or a folder in the user's cache."
+    )
+    partitioner: PartitionerName = Field(description="Who holds which examples.")
+    dirichlet_alpha: float = Field(gt=0, description="dirichlet: smaller is more skewed.")
+    shards_per_participant: int = Field(ge=1, description="shards: label-sorted shards each.")
+    classes_per_participant: int = Field(ge=1, description="pathological: labels each.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="auto: a GPU where the process was given one."
+    )
+    threads_per_client: int = Field(
+        ge=0,
+        description="CPU threads of a participant's training; 0: the CPUs that it was given. "
+        "Results are equal to the bit for equal numbers of threads.",
+    )
+    output_dir: str = Field(
+        description="Absolute path under which each run makes its directory; "
+        "empty: $DELTA_FEDAVG_OUTPUT_DIR, or ~/delta-fedavg-results."
+    )
+
+    @classmethod
+    def from_run_config(cls, run_config: Mapping[str, Any]) -> "RunConfig":
+        """Validate a run config.
+
+        Args:
+            run_config: Flat scalars under kebab-case keys, as in `context.run_config`.
+
+        Raises:
+            ConfigError: If a key is unknown or missing, or a value has a wrong type or
+                range. One message names every such key, the value, and what is allowed.
+        """
+        try:
+            config = cls.model_validate(dict(run_config))
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
+        config._check_combinations()
+        return config
+
+    def _check_combinations(self) -> None:
+        if self.min_fit_clients > self.num_participants:
+            raise ConfigError(
+                f"run config: min-fit-clients = {self.min_fit_clients} is more than "
+                f"num-participants = {self.num_participants}; lower the one or raise the other"
+            )
+
+    def partition_spec(self) -> PartitionSpec:
+        """Who holds which examples."""
+        return PartitionSpec(
+            name=self.partitioner,
+            num_partitions=self.num_participants,
+            seed=self.seed,
+            dirichlet_alpha=self.dirichlet_alpha,
+            shards_per_participant=self.shards_per_participant,
+            classes_per_participant=self.classes_per_participant,
+        )
+
+    def as_run_config(self) -> dict[str, Any]:
+        """Return the settings under their run-config keys; undoes `from_run_config`."""
+        return self.model_dump(by_alias=True)
+
+
+def check_key(key: str) -> None:
+    """Raise a `ConfigError` that suggests the nearest key, unless `key` is one."""
+    known = [_to_kebab(name) for name in RunConfig.model_fields]
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(known))}"
+    raise ConfigError(f"run config: there is no key {key}; {hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        key = str(fault["loc"][0])
+        if fault["type"] == "extra_forbidden":
+            try:
+                check_key(key)
+            except ConfigError as unknown:
+                faults.append(str(unknown))
+        elif fault["type"] == "missing":
+            faults.append(f"run config: {key} is missing")
+        else:
+            allowed = fault["msg"].removeprefix("Input should be ")
+            value = fault["input"]
+            shown = repr(value) if isinstance(value, str) else str(value).lower()
+            if isinstance(value, float) and not math.isfinite(value):
+                allowed = "a finite number"
+            faults.append(f"run config: {key} = {shown} is not allowed; it must be {allowed}")
+    return "\n".join(faults)

@@ -1,0 +1,112 @@
+"""One exchange: all messages out in one call, replies in as they come."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from flwr.app import Message, RecordDict
+from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.serverapp import Grid
+
+# The wait between two looks for replies: a small share of what has been waited already.
+_POLL_SHARE = 0.02
+_POLL_MIN_SECONDS = 0.005
+_POLL_MAX_SECONDS = 0.25
+
+
+class MessageType(StrEnum):
+    """What a message asks a participant to do, in Flower's terms."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    GET_PROPERTIES = "get_properties"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A message to be sent to one participant."""
+
+    proxy: GridClientProxy
+    content: RecordDict
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one instruction.
+
+    Attributes:
+        proxy: The participant.
+        content: What it answered; `None` if it failed.
+        failure: Why there is no content, as a sentence without a subject.
+        seconds: From sending to receiving, or to giving up.
+    """
+
+    proxy: GridClientProxy
+    content: RecordDict | None
+    failure: str | None
+    seconds: float
+
+
+def exchange(
+    grid: Grid,
+    instructions: Sequence[Instruction],
+    message_type: MessageType,
+    group_id: str,
+    deadline: float | None = None,
+) -> list[Reply]:
+    """Send every instruction in one call and collect the replies until the deadline.
+
+    A reply that comes later is never read: it cannot enter a later round.
+
+    Args:
+        grid: Flower's connection to the nodes.
+        instructions: At most one per participant.
+        message_type: What is asked for.
+        group_id: The round, for Flower's own records.
+        deadline: Seconds to wait for replies; `None` waits as long as it takes.
+
+    Returns:
+        One reply per instruction, in the order of arrival, the failures among them.
+    """
+    if not instructions:
+        return []
+    start = time.monotonic()
+    messages = [
+        Message(
+            instruction.content,
+            dst_node_id=instruction.proxy.node_id,
+            message_type=message_type.value,
+            group_id=group_id,
+            ttl=deadline,
+        )
+        for instruction in instructions
+    ]
+    sent = {message_id for message_id in grid.push_messages(messages) if message_id}
+    replies: list[Reply] = []
+    waiting: dict[str, GridClientProxy] = {}
+    for message, instruction in zip(messages, instructions, strict=True):
+        if message.metadata.message_id in sent:
+            waiting[message.metadata.message_id] = instruction.proxy
+        else:
+            replies.append(Reply(instruction.proxy, None, "its node could not be reached", 0.0))
+
+    while waiting and (deadline is None or time.monotonic() - start < deadline):
+        arrived = list(grid.pull_messages(set(waiting)))
+        for message in arrived:
+            proxy = waiting.pop(message.metadata.reply_to_message_id)
+            replies.append(_reply(proxy, message, time.monotonic() - start))
+        if waiting and not arrived:
+            waited = time.monotonic() - start
+            time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
+
+    elapsed = time.monotonic() - start
+    late = f"no reply within the deadline of {deadline:g} s" if deadline is not None else ""
+    replies.extend(Reply(proxy, None, late, elapsed) for proxy in waiting.values())
+    return replies
+
+
+def _reply(proxy: GridClientProxy, message: Message, seconds: float) -> Reply:
+    if message.has_error():
+        return Reply(proxy, None, message.error.reason or f"error {message.error.code}", seconds)
+    return Reply(proxy, message.content, None, seconds)

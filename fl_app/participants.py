@@ -1,0 +1,133 @@
+"""Who is there: connected nodes become participants with names."""
+
+import time
+from logging import INFO, WARNING
+
+from flwr.common import GetPropertiesIns
+from flwr.common.logger import log
+from flwr.compat.common.recorddict_compat import (
+    getpropertiesins_to_recorddict,
+    recorddict_to_getpropertiesres,
+)
+from flwr.server.client_manager import ClientManager
+from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.serverapp import Grid
+
+from fl_app.errors import UserError
+from fl_app.exchange import Instruction, MessageType, exchange
+from strategies.delta_fedavg import participant_of
+from strategies.updates import participant_order
+
+_POLL_SECONDS = 0.1
+_REPORT_SECONDS = 10.0
+_PROPERTIES_SECONDS = 120.0
+
+
+class QuorumError(UserError):
+    """Too few participants are connected for the run to begin or to go on."""
+
+
+class Participants:
+    """Keeps Flower's client manager in step with the nodes that are connected.
+
+    A node id is random in every run and changes when a node restarts. A participant's name
+    (see `Participant.get_properties`) does not: it is asked for once per node and kept in
+    `proxy.properties["participant"]`, where strategies find it.
+    """
+
+    def __init__(self, grid: Grid, client_manager: ClientManager) -> None:
+        """Attach a client manager to a grid.
+
+        Args:
+            grid: Flower's connection to the nodes.
+            client_manager: Where strategies look for participants.
+        """
+        self._grid = grid
+        self._client_manager = client_manager
+        self._nodes: dict[int, GridClientProxy] = {}
+        self._refused: set[int] = set()  # node ids that are not asked again
+
+    def names(self) -> list[str]:
+        """Return the names of the participants connected, sorted."""
+        return sorted(map(participant_of, self._nodes.values()), key=participant_order)
+
+    def refresh(self) -> None:
+        """Register nodes that have connected since, and forget those that are gone."""
+        connected = set(self._grid.get_node_ids())
+        for node_id in set(self._nodes) - connected:
+            proxy = self._nodes.pop(node_id)
+            self._client_manager.unregister(proxy)
+            log(WARNING, "participant %s has disconnected", participant_of(proxy))
+        self._refused &= connected
+        self._introduce(sorted(connected - set(self._nodes) - self._refused))
+
+    def wait_for(self, num_needed: int, deadline: float | None = None) -> None:
+        """Wait until enough participants are connected, and say so while waiting.
+
+        Args:
+            num_needed: How many there must be.
+            deadline: Seconds to wait at most; `None` waits as long as it takes.
+
+        Raises:
+            QuorumError: If the deadline passes first.
+        """
+        start = time.monotonic()
+        next_report = start + _REPORT_SECONDS
+        while self._missing(num_needed):
+            now = time.monotonic()
+            if deadline is not None and now - start > deadline:
+                raise QuorumError(
+                    f"{self._standing(num_needed)} after {deadline:g} s (quorum-deadline). In "
+                    "simulation, start as many: --federation-config 'num-supernodes="
+                    f"{num_needed} client-resources-num-cpus=1'. In deployment, see that the "
+                    "SuperNodes run and reach the SuperLink"
+                )
+            if now >= next_report:
+                log(INFO, "%s; waiting for the others", self._standing(num_needed))
+                next_report = now + _REPORT_SECONDS
+            time.sleep(_POLL_SECONDS)
+        self.refresh()
+
+    def _missing(self, num_needed: int) -> bool:
+        """Tell whether participants are missing; names are asked for when all are there."""
+        if len(self._nodes) < num_needed <= len(set(self._grid.get_node_ids())):
+            self.refresh()
+        return len(self._nodes) < num_needed
+
+    def _standing(self, num_needed: int) -> str:
+        self.refresh()
+        names = ", ".join(self.names()) or "none"
+        return (
+            f"{len(self._nodes)} of the {num_needed} participants needed are connected ({names}), "
+            f"{max(0, num_needed - len(self._nodes))} are missing"
+        )
+
+    def _introduce(self, node_ids: list[int]) -> None:
+        """Ask new nodes for their names and register them."""
+        proxies = [
+            GridClientProxy(node_id, self._grid, self._grid.run.run_id) for node_id in node_ids
+        ]
+        instructions = [
+            Instruction(proxy, getpropertiesins_to_recorddict(GetPropertiesIns({})))
+            for proxy in proxies
+        ]
+        for reply in exchange(
+            self._grid, instructions, MessageType.GET_PROPERTIES, "0", deadline=_PROPERTIES_SECONDS
+        ):
+            if reply.content is None:
+                self._refuse(reply.proxy, f"did not say who it is: {reply.failure}")
+                continue
+            reply.proxy.properties = recorddict_to_getpropertiesres(reply.content).properties
+            self._register(reply.proxy)
+
+    def _refuse(self, proxy: GridClientProxy, reason: str) -> None:
+        self._refused.add(proxy.node_id)
+        log(WARNING, "node %s is left out, it %s", proxy.cid, reason)
+
+    def _register(self, proxy: GridClientProxy) -> None:
+        name = participant_of(proxy)
+        if name in self.names():
+            self._refuse(proxy, f"calls itself participant {name}, who is connected already")
+            return
+        self._nodes[proxy.node_id] = proxy
+        self._client_manager.register(proxy)

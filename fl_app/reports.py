@@ -1,0 +1,102 @@
+"""What there is to say about a round; filled by the workflow, read by the hooks."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Score:
+    """Result of an evaluation over `num_examples` examples.
+
+    Attributes:
+        loss: Mean negative log-likelihood, in nats.
+        accuracy: Share classified right, or `None` where nobody reported it.
+        num_examples: Number of examples; 0 where unknown.
+    """
+
+    loss: float
+    accuracy: float | None
+    num_examples: int = 0
+
+
+@dataclass(frozen=True)
+class ParticipantReport:
+    """One participant in one round.
+
+    Attributes:
+        participant: Its name.
+        failure: Why it contributed nothing, or `None`.
+        num_examples: Number of examples trained on.
+        train_loss: Mean loss over the last local epoch, in nats.
+        train_accuracy: Accuracy over the last local epoch.
+        update_norm: Euclidean norm of its delta.
+        train_seconds: Time it spent in training.
+        round_trip_seconds: From sending the instruction to receiving the reply.
+        bytes_up: Bytes of the arrays it sent.
+        bytes_down: Bytes of the arrays it was sent.
+    """
+
+    participant: str
+    failure: str | None = None
+    num_examples: int | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    update_norm: float | None = None
+    train_seconds: float | None = None
+    round_trip_seconds: float | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+@dataclass(frozen=True)
+class RoundReport:
+    """One round; round 0 is the evaluation of the initial model.
+
+    Attributes:
+        server_round: The round, 1-based; 0 is the initial model.
+        aggregated: Whether the round changed the global model.
+        central: Evaluation on the server's test set, if it has one.
+        federated: Evaluation by the participants on their own test examples, if asked for.
+        train_loss: Mean training loss over the participants' examples.
+        train_accuracy: Mean training accuracy over the participants' examples.
+        participants: Everybody who was asked to train.
+        evaluation_failures: Who failed to evaluate, and why.
+        bytes_up: Bytes of arrays received in the round.
+        bytes_down: Bytes of arrays sent in the round, for training and evaluation.
+        fit_seconds: Training and aggregation, wall clock.
+        evaluate_seconds: Central and federated evaluation, wall clock.
+    """
+
+    server_round: int
+    aggregated: bool = False
+    central: Score | None = None
+    federated: Score | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    participants: tuple[ParticipantReport, ...] = ()
+    evaluation_failures: dict[str, str] = field(default_factory=dict)
+    bytes_up: int = 0
+    bytes_down: int = 0
+    fit_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the whole round."""
+        return self.fit_seconds + self.evaluate_seconds
+
+    @property
+    def score(self) -> Score | None:
+        """The central evaluation where there is one, else the federated."""
+        return self.central or self.federated
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Participants that contributed nothing, with the reasons."""
+        return {p.participant: p.failure for p in self.participants if p.failure is not None}
+
+
+def as_number(metric: object) -> float | None:
+    """Return a metric of Flower's as a float, or `None` if it is missing or no number."""
+    if isinstance(metric, bool) or not isinstance(metric, int | float):
+        return None
+    return float(metric)

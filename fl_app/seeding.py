@@ -1,0 +1,28 @@
+"""Every random stream of a run, derived from its one seed."""
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+
+
+class Stream(IntEnum):
+    """What random numbers are for; keeps streams of the same seed apart."""
+
+    INITIAL_WEIGHTS = 1
+    LOCAL_TRAINING = 2
+
+
+def derive_seed(stream: Stream, *keys: int) -> int:
+    """Hash a stream and its keys, for instance (seed, round, partition), to 63 bits.
+
+    Source: NumPy's SeedSequence, which mixes so that related keys give unrelated seeds.
+    """
+    state = np.random.SeedSequence([int(stream), *keys]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def training_generator(seed: int, server_round: int, partition_id: int) -> torch.Generator:
+    """Return the generator of one participant's training in one round."""
+    derived = derive_seed(Stream.LOCAL_TRAINING, seed, server_round, partition_id)
+    return torch.Generator().manual_seed(derived)

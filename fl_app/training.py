@@ -1,0 +1,188 @@
+"""The only local-training loop and the only evaluation loop of the project."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fl_app.data import Examples
+from fl_app.models import Arrays, get_weights, set_weights
+
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a participant trains.
+
+    Attributes:
+        epochs: Passes over the participant's own examples.
+        batch_size: Examples per step; the short last batch of an epoch is kept.
+        learning_rate: Step size of plain SGD.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What local training gives.
+
+    Attributes:
+        weights: The local weights `w_i`, one array per travelling tensor.
+        delta: Local minus global weights, `w_i - w_t`.
+        num_examples: Number of examples trained on.
+        loss: Mean negative log-likelihood over the last epoch, in nats, as it was trained.
+        accuracy: Share of the last epoch's examples classified right, as it was trained.
+        seconds: Wall-clock time of the training.
+    """
+
+    weights: Arrays
+    delta: Arrays
+    num_examples: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+    @property
+    def norm(self) -> float:
+        """The Euclidean norm of the whole delta."""
+        return math.sqrt(sum(float(np.vdot(d, d)) for d in self.delta))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss (mean negative log-likelihood in nats) and accuracy, exact over the examples."""
+
+    loss: float
+    accuracy: float
+    num_examples: int
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn `auto` into a GPU if this process was given one, else the CPU.
+
+    Raises:
+        ValueError: If `cuda` is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device = 'cuda', but this process sees no GPU; use 'auto' or 'cpu'")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.deterministic = True  # the same weights again tomorrow
+    return torch.device("cuda")
+
+
+def local_update(
+    model: nn.Module,
+    weights: Sequence[NDArray[Any]],
+    examples: Examples,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    device: torch.device | None = None,
+) -> LocalUpdate:
+    """Train on a participant's own examples from the global weights: step 2.
+
+    Args:
+        model: A model of the kind that `weights` are of; used as the place to work in.
+        weights: The global weights `w_t`.
+        examples: What the participant holds.
+        settings: Epochs, batch size and learning rate.
+        generator: Decides the order of the examples, and dropout where the model has any.
+        device: Where to train; the CPU by default.
+
+    Returns:
+        The delta and what there is to say about it.
+
+    Raises:
+        ValueError: If there are no examples, or `weights` do not fit the model.
+    """
+    if len(examples) == 0:
+        raise ValueError("there are no examples to train on")
+    start = time.perf_counter()
+    set_weights(model, weights)
+    device = device or torch.device("cpu")
+    # Channels last is the layout the CPU's and the GPU's convolutions are fastest in.
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate, fused=True)
+    images, labels = examples.images.to(device), examples.labels.to(device)
+    loss = correct = torch.zeros(())
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())  # for the layers that draw by themselves
+        for _ in range(settings.epochs):
+            order = torch.randperm(len(examples), generator=generator).to(device)
+            loss, correct = _train_epoch(
+                model, optimizer, images, labels, torch.split(order, settings.batch_size)
+            )
+    local_weights = get_weights(model)
+    return LocalUpdate(
+        weights=local_weights,
+        delta=[w_i - w_t for w_i, w_t in zip(local_weights, weights, strict=True)],
+        num_examples=len(examples),
+        loss=float(loss) / len(examples),
+        accuracy=float(correct) / len(examples),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    batches: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Run one step per batch; return the summed loss and the number right, on the device."""
+    loss_sum = torch.zeros((), device=images.device, dtype=torch.float64)
+    correct = torch.zeros((), device=images.device, dtype=torch.int64)
+    for batch in batches:
+        targets = labels[batch]
+        log_probabilities = model(images[batch])
+        loss = F.nll_loss(log_probabilities, targets)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss_sum += loss.detach() * len(batch)
+        correct += (log_probabilities.detach().argmax(1) == targets).sum()
+    return loss_sum, correct
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, examples: Examples, device: torch.device | None = None
+) -> Evaluation:
+    """Evaluate a model on examples.
+
+    Loss and correct answers are summed over examples and divided once, so the result does
+    not depend on the batching.
+
+    Raises:
+        ValueError: If there are no examples.
+    """
+    if len(examples) == 0:
+        raise ValueError("there are no examples to evaluate on")
+    device = device or torch.device("cpu")
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    loss = torch.zeros((), device=device, dtype=torch.float64)
+    correct = torch.zeros((), device=device, dtype=torch.int64)
+    for images, labels in zip(
+        torch.split(examples.images, _EVALUATION_BATCH),
+        torch.split(examples.labels, _EVALUATION_BATCH),
+        strict=True,
+    ):
+        targets = labels.to(device)
+        log_probabilities = model(images.to(device))
+        loss += F.nll_loss(log_probabilities, targets, reduction="sum")
+        correct += (log_probabilities.argmax(1) == targets).sum()
+    return Evaluation(float(loss) / len(examples), int(correct) / len(examples), len(examples))

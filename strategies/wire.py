@@ -1,0 +1,57 @@
+"""Arrays from the bytes of Flower's `Parameters`, without a copy and without trust."""
+
+import math
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+_HEADER_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def decode_array(tensor: bytes) -> NDArray[Any]:
+    """Decode one array from the .npy format, as a read-only view of `tensor`.
+
+    Unlike `numpy.load` it copies nothing, and never allocates what a header merely claims.
+
+    Args:
+        tensor: The bytes of a .npy file.
+
+    Returns:
+        A read-only array that keeps `tensor` alive.
+
+    Raises:
+        ValueError: If the bytes are no .npy file of numbers, or not as long as they claim.
+    """
+    stream = BytesIO(tensor)
+    version = np.lib.format.read_magic(stream)
+    if version not in _HEADER_READERS:
+        raise ValueError(f"version {version} of the .npy format is not supported")
+    shape, fortran_order, dtype = _HEADER_READERS[version](stream)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"dtype {dtype} is not a number")
+    data = memoryview(tensor)[stream.tell() :]
+    expected = math.prod(shape) * dtype.itemsize
+    if any(size < 0 for size in shape) or len(data) != expected:
+        raise ValueError(f"shape {shape} of {dtype} takes {expected} bytes, there are {len(data)}")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
+
+
+def decode_arrays(tensors: list[bytes]) -> list[NDArray[Any]]:
+    """Decode a model or a delta; see `decode_array`.
+
+    Raises:
+        ValueError: If one of them cannot be decoded; names its index.
+    """
+    arrays = []
+    for index, tensor in enumerate(tensors):
+        try:
+            arrays.append(decode_array(tensor))
+        except ValueError as error:
+            raise ValueError(f"array {index} cannot be decoded: {error}") from error
+    return arrays
