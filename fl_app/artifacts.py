@@ -3,9 +3,12 @@
 | file | what it holds |
 | --- | --- |
 | `config.json` | the run config with everything resolved: dataset used, package versions |
-| `metrics.jsonl` | one row per round and one per participant and round; see `round_rows` |
+| `metrics.jsonl` | one row per round and one per participant and round; see `fl_app.metrics_log` |
+| `checkpoint.safetensors` | what it takes to continue; see `fl_app.checkpoint` |
 | `summary.json` | final scores, why the run ended, SHA-256 of weights, config and partition |
 | `model.safetensors` | the final weights under the model's own names |
+| `best.safetensors` | those of the best round |
+| `tensorboard/` | the same history as TensorBoard events |
 | `history.png` | accuracy and loss by round |
 | `partition.png` | label distribution per participant |
 """
@@ -13,24 +16,28 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from logging import ERROR
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from flwr.common import Parameters
 from flwr.common.logger import log
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from fl_app.errors import UserError
+from fl_app.metrics_log import decode_rounds, encode_round
 from fl_app.plots import plot_history
 from fl_app.reports import RoundReport
 from strategies.updates import Arrays
 from strategies.wire import decode_arrays
 
-SCHEMA_VERSION = 1
+METRICS = "metrics.jsonl"
+MODEL = "model.safetensors"
+BEST_MODEL = "best.safetensors"
 
 
 class RunDirectory:
@@ -45,29 +52,65 @@ class RunDirectory:
         weights: The global weights after the latest of them.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Make the directory.
+    def __init__(self, path: Path, resume: bool = False) -> None:
+        """Make a directory for a new run, or open that of an earlier one.
+
+        Args:
+            path: Absolute path of the directory.
+            resume: Whether it is there already.
 
         Raises:
-            UserError: If it cannot be made, before anything has been computed.
+            UserError: If it cannot be made or opened, or another process is using it.
         """
         self.path = path
         self.reports: list[RoundReport] = []
         self.weights: Arrays | None = None
         try:
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, exist_ok=resume)
+            self._lock = FileLock(path / ".lock", timeout=0)
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(f"another process is writing to the run directory {path}") from None
         except OSError as error:
             raise UserError(
                 f"the run directory {path} cannot be made: {error.strerror}; set output-dir "
                 "to a folder that can be written"
             ) from error
 
+    def close(self) -> None:
+        """Let another process use the directory."""
+        self._lock.release()
+
+    def metrics_bytes(self) -> int:
+        """Return the length of `metrics.jsonl`."""
+        path = self.path / METRICS
+        return path.stat().st_size if path.exists() else 0
+
+    def restore(self, metrics_bytes: int, weights: Arrays) -> None:
+        """Go back to an earlier moment of the run: cut off rows written since.
+
+        Args:
+            metrics_bytes: Length of `metrics.jsonl` at that moment.
+            weights: The global weights at that moment.
+
+        Raises:
+            ValueError: If `metrics.jsonl` is shorter than it was, or damaged.
+        """
+        path = self.path / METRICS
+        if self.metrics_bytes() < metrics_bytes:
+            raise ValueError(
+                f"{path} has {self.metrics_bytes()} bytes, it had {metrics_bytes} at the checkpoint"
+            )
+        os.truncate(path, metrics_bytes)
+        with path.open(encoding="utf-8") as file:
+            self.reports = decode_rounds(file)
+        self.weights = weights
+
     def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
         """Append the round to `metrics.jsonl`; never ends the run."""
         self.reports.append(report)
         self.weights = decode_arrays(parameters.tensors)
-        rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in round_rows(report))
-        self._try("metrics.jsonl", lambda path: _append(path, rows))
+        self._try(METRICS, lambda path: _append(path, encode_round(report)))
         return None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -76,20 +119,25 @@ class RunDirectory:
         self._try(name, lambda path: write_atomically(path, text.encode()))
 
     def write_model(
-        self, weights: Arrays, names: Sequence[str], metadata: Mapping[str, str]
+        self, name: str, weights: Arrays, names: Sequence[str], metadata: Mapping[str, str]
     ) -> None:
-        """Write `model.safetensors`, whole or not at all.
+        """Write a model in the safetensors format, whole or not at all.
 
         Args:
-            weights: One array per name.
+            name: `MODEL` or `BEST_MODEL`.
+            weights: One array per name in `names`.
             names: The names in the model's state dict.
             metadata: What a reader needs to know to use the weights.
         """
-        tensors = {
-            name: np.ascontiguousarray(array) for name, array in zip(names, weights, strict=True)
-        }
-        content = save(tensors, dict(metadata))
-        self._try("model.safetensors", lambda path: write_atomically(path, content))
+        self.write_tensors(name, dict(zip(names, weights, strict=True)), metadata)
+
+    def write_tensors(
+        self, name: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
+    ) -> None:
+        """Write named arrays with metadata in the safetensors format, whole or not at all."""
+        contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+        content = save(contiguous, dict(metadata))
+        self._try(name, lambda path: write_atomically(path, content))
 
     def write_history_plot(self, title: str) -> None:
         """Write `history.png` from the rounds so far."""
@@ -117,22 +165,6 @@ class RunDirectory:
             write(self.path / name)
         except OSError as error:
             log(ERROR, "%s was not written, the run goes on: %s", self.path / name, error)
-
-
-def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
-    """Turn a round into rows of `metrics.jsonl`.
-
-    The first row has `"kind": "round"` and the fields of `RoundReport`; then comes one with
-    `"kind": "participant"` and the fields of `ParticipantReport` for everybody who was asked
-    to train. Losses are in nats, times in seconds; what is unknown or not finite is null.
-    """
-    fields = asdict(report)
-    participants = fields.pop("participants")
-    head = {"schema": SCHEMA_VERSION, "kind": "round", "seconds": report.seconds}
-    yield _finite({**head, **fields})
-    for participant in participants:
-        head = {"schema": SCHEMA_VERSION, "kind": "participant"}
-        yield _finite({**head, "server_round": report.server_round, **participant})
 
 
 def weights_digest(weights: Arrays) -> str:
@@ -168,13 +200,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _append(path: Path, text: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - walks any JSON value
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+    """Append to a file, durably; a write that fails half-way is taken back."""
+    with path.open("ab") as file:
+        before = file.tell()
+        try:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise

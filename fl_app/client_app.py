@@ -1,29 +1,26 @@
 """The participant: a `NumPyClient` in a `ClientApp`."""
 
 from functools import lru_cache
-from logging import ERROR
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
-from flwr.app import ConfigRecord, Context, Error, Message
+from flwr.app import ConfigRecord, Context
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import NDArrays, RecordDict, Scalar
-from flwr.common.constant import ErrorCode
-from flwr.common.logger import log
 
 from fl_app.config import RunConfig
 from fl_app.data import Examples, load_dataset, resolve_dataset
-from fl_app.errors import ConfigError, UserError
+from fl_app.errors import ConfigError
 from fl_app.models import build_model, get_weights, set_weights
+from fl_app.mods import give_up_at_deadline, report_failures
 from fl_app.partition import PartitionSpec, train_and_test_indices
 from fl_app.paths import resolve_data_dir
 from fl_app.protocol import DATASET_KEY, ROUND_KEY
 from fl_app.seeding import training_generator
-from fl_app.training import TrainingSettings, evaluate, local_update, resolve_device
+from fl_app.settings import partition_spec, training_settings
+from fl_app.training import cpu_threads, evaluate, local_update, resolve_device
 from strategies.delta_fedavg import DELTA, UPDATE_KEY, WEIGHTS
 
 _STATE = "participant"
@@ -78,16 +75,16 @@ class Participant(NumPyClient):
             The delta, or the weights if no delta was asked for; the number of examples;
             and the metrics of the training.
         """
-        self._use_threads()
         run = self._config
-        update = local_update(
-            build_model(run.model, run.seed),
-            parameters,
-            self._examples(config)[0],
-            TrainingSettings(run.local_epochs, run.batch_size, run.learning_rate),
-            training_generator(run.seed, self._count_round(config), self._partition_id),
-            resolve_device(run.device),
-        )
+        with cpu_threads(run.threads_per_client):
+            update = local_update(
+                build_model(run.model, run.seed),
+                parameters,
+                self._examples(config)[0],
+                training_settings(run),
+                training_generator(run.seed, self._count_round(config), self._partition_id),
+                resolve_device(run.device),
+            )
         wants_delta = config.get(UPDATE_KEY) == DELTA
         return (
             update.delta if wants_delta else update.weights,
@@ -105,16 +102,19 @@ class Participant(NumPyClient):
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate the global weights on the participant's own test examples."""
-        self._use_threads()
         model = build_model(self._config.model, self._config.seed)
         set_weights(model, parameters)
-        result = evaluate(model, self._examples(config)[1], resolve_device(self._config.device))
+        test = self._examples(config)[1]
+        if len(test) == 0:  # more participants than test examples: has no say in the average
+            return 0.0, 0, {}
+        with cpu_threads(self._config.threads_per_client):
+            result = evaluate(model, test, resolve_device(self._config.device))
         return result.loss, result.num_examples, {"accuracy": result.accuracy}
 
     def _examples(self, config: dict[str, Scalar]) -> tuple[Examples, Examples]:
         data_dir = resolve_data_dir(self._config.data_dir)
         name = str(config.get(DATASET_KEY) or resolve_dataset(self._config.dataset, data_dir))
-        train, test = _partition(name, data_dir, self._config.partition_spec())
+        train, test = _partition(name, data_dir, partition_spec(self._config))
         dataset = load_dataset(name, data_dir)
         return (
             dataset.train.select(train[self._partition_id]),
@@ -128,10 +128,6 @@ class Participant(NumPyClient):
         record[_TRAINED] = server_round
         self._state.config_records[_STATE] = record
         return server_round
-
-    def _use_threads(self) -> None:
-        if self._config.threads_per_client > 0:
-            torch.set_num_threads(self._config.threads_per_client)
 
 
 @lru_cache(maxsize=4)
@@ -171,16 +167,4 @@ def client_fn(context: Context) -> Client:
     return Participant(config, _partition_id(context, config), context.state).to_client()
 
 
-def report_failures(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    """Answer with the cause when the participant fails, instead of a bare "crashed"."""
-    try:
-        return call_next(message, context)
-    except Exception as error:
-        who = context.node_config.get("partition-id", context.node_id)
-        expected = isinstance(error, UserError)
-        cause = str(error) if expected else f"{type(error).__name__}: {error}"
-        log(ERROR, "participant %s: %s", who, cause, exc_info=None if expected else error)
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, cause), reply_to=message)
-
-
-app = ClientApp(client_fn, mods=[report_failures])
+app = ClientApp(client_fn, mods=[report_failures, give_up_at_deadline])

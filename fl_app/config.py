@@ -12,7 +12,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fl_app.errors import ConfigError
-from fl_app.partition import PartitionSpec
 
 DatasetName = Literal["auto", "mnist", "fashion-mnist", "digits"]
 PartitionerName = Literal["contiguous", "iid", "dirichlet", "shards", "pathological", "linear"]
@@ -43,7 +42,9 @@ class RunConfig(BaseModel):
         ge=0, le=1, description="Share that evaluates the new model; 0 turns it off."
     )
     min_fit_clients: int = Field(
-        ge=1, description="Least number of participants that train in a round."
+        ge=1,
+        description="Least number of participants to sample, and of updates to aggregate; with "
+        "fewer, the round changes nothing.",
     )
     local_epochs: int = Field(
         ge=1, description="Epochs of SGD a participant runs on its own data in a round."
@@ -53,6 +54,50 @@ class RunConfig(BaseModel):
     seed: int = Field(
         ge=0, lt=2**63, description="Decides initial weights, partition, sampling, batch order."
     )
+    target_accuracy: float = Field(
+        ge=0, le=1, description="Ends the run at this accuracy, a share; 0 is off."
+    )
+    target_loss: float = Field(ge=0, description="Ends the run at this loss, in nats; 0 is off.")
+    patience: int = Field(
+        ge=0, description="Ends the run after so many rounds without improvement; 0 is off."
+    )
+    min_improvement: float = Field(ge=0, description="patience: a gain must be more than this.")
+    update_tolerance: float = Field(
+        ge=0, description="Ends the run when |w_{t+1} - w_t| / |w_t| is at most this; 0 is off."
+    )
+    time_budget: float = Field(
+        ge=0, description="Ends the run after so many seconds, at the end of a round; 0 is off."
+    )
+    monitor: Literal["central", "federated"] = Field(
+        description="The evaluation that target, patience and best model look at."
+    )
+    best_metric: Literal["accuracy", "loss"] = Field(
+        description="What patience and best model go by."
+    )
+    round_deadline: float = Field(
+        ge=0,
+        description="Seconds that training may take in a round, and evaluation likewise; those "
+        "who are late do not count. 0 waits for everybody.",
+    )
+    quorum_deadline: float = Field(
+        ge=0,
+        description="Seconds to wait for participants to connect before the run ends with an "
+        "error; 0 waits for ever.",
+    )
+    over_selection: float = Field(
+        ge=0,
+        le=1,
+        description="Share of participants sampled beyond those needed; the first to finish "
+        "count, which favours the fast.",
+    )
+    max_failed_rounds: int = Field(
+        ge=1, description="So many rounds in a row without enough updates end the run."
+    )
+    checkpoint_every: int = Field(ge=1, description="Rounds between two checkpoints.")
+    resume: str = Field(
+        description="Absolute path of the run directory to continue; empty: a new run."
+    )
+    tensorboard: bool = Field(description="Whether to write TensorBoard events.")
     model: str = Field(description="A name registered in fl_app/models.py.")
     dataset: DatasetName = Field(
         description="auto is MNIST if it is there or can be fetched, else digits."
@@ -101,17 +146,11 @@ class RunConfig(BaseModel):
                 f"run config: min-fit-clients = {self.min_fit_clients} is more than "
                 f"num-participants = {self.num_participants}; lower the one or raise the other"
             )
-
-    def partition_spec(self) -> PartitionSpec:
-        """Who holds which examples."""
-        return PartitionSpec(
-            name=self.partitioner,
-            num_partitions=self.num_participants,
-            seed=self.seed,
-            dirichlet_alpha=self.dirichlet_alpha,
-            shards_per_participant=self.shards_per_participant,
-            classes_per_participant=self.classes_per_participant,
-        )
+        if self.monitor == "federated" and self.fraction_evaluate == 0:
+            raise ConfigError(
+                "run config: monitor = 'federated' needs an evaluation by the participants, but "
+                "fraction-evaluate = 0 turns it off; raise it, or set monitor = 'central'"
+            )
 
     def as_run_config(self) -> dict[str, Any]:
         """Return the settings under their run-config keys; undoes `from_run_config`."""

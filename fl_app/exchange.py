@@ -54,6 +54,7 @@ def exchange(
     message_type: MessageType,
     group_id: str,
     deadline: float | None = None,
+    enough: int | None = None,
 ) -> list[Reply]:
     """Send every instruction in one call and collect the replies until the deadline.
 
@@ -65,6 +66,7 @@ def exchange(
         message_type: What is asked for.
         group_id: The round, for Flower's own records.
         deadline: Seconds to wait for replies; `None` waits as long as it takes.
+        enough: Replies without a failure that end the exchange before all are there.
 
     Returns:
         One reply per instruction, in the order of arrival, the failures among them.
@@ -91,18 +93,25 @@ def exchange(
         else:
             replies.append(Reply(instruction.proxy, None, "its node could not be reached", 0.0))
 
+    succeeded = 0
     while waiting and (deadline is None or time.monotonic() - start < deadline):
+        if enough is not None and succeeded >= enough:
+            break
         arrived = list(grid.pull_messages(set(waiting)))
         for message in arrived:
             proxy = waiting.pop(message.metadata.reply_to_message_id)
             replies.append(_reply(proxy, message, time.monotonic() - start))
+            succeeded += not message.has_error()
         if waiting and not arrived:
             waited = time.monotonic() - start
             time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
 
     elapsed = time.monotonic() - start
-    late = f"no reply within the deadline of {deadline:g} s" if deadline is not None else ""
-    replies.extend(Reply(proxy, None, late, elapsed) for proxy in waiting.values())
+    if deadline is not None and elapsed >= deadline:
+        reason = f"no reply within the deadline of {deadline:g} s"
+    else:
+        reason = f"{succeeded} others were faster, and no more are needed"
+    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in waiting.values())
     return replies
 
 

@@ -71,6 +71,7 @@ class Participants:
         Raises:
             QuorumError: If the deadline passes first.
         """
+        self.refresh()
         start = time.monotonic()
         next_report = start + _REPORT_SECONDS
         while self._missing(num_needed):
@@ -86,12 +87,13 @@ class Participants:
                 log(INFO, "%s; waiting for the others", self._standing(num_needed))
                 next_report = now + _REPORT_SECONDS
             time.sleep(_POLL_SECONDS)
-        self.refresh()
 
     def _missing(self, num_needed: int) -> bool:
-        """Tell whether participants are missing; names are asked for when all are there."""
-        if len(self._nodes) < num_needed <= len(set(self._grid.get_node_ids())):
-            self.refresh()
+        """Tell whether participants are missing; names are asked for when all may be there."""
+        if len(self._nodes) < num_needed:
+            connected = set(self._grid.get_node_ids()) - self._refused
+            if len(connected) >= num_needed:
+                self.refresh()
         return len(self._nodes) < num_needed
 
     def _standing(self, num_needed: int) -> str:

@@ -54,6 +54,15 @@ def new_run_directory(output_dir: str, dataset: str) -> Path:
     return root / f"{stem}-{time.time_ns() % 10**9:09d}"
 
 
+def resolve_resume(configured: str) -> Path | None:
+    """Turn the run config's resume into an absolute path; "" is no resume.
+
+    Raises:
+        ConfigError: If the path is relative.
+    """
+    return _absolute("resume", configured) if configured.strip() else None
+
+
 def _resolve(key: str, configured: str, variable: str, default: str) -> Path:
     if configured.strip():
         return _absolute(key, configured)

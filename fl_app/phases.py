@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from logging import WARNING
 from typing import cast
 
 from flwr.app import RecordDict
 from flwr.common import EvaluateRes, FitIns, FitRes, Parameters
+from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     evaluateins_to_recorddict,
     fitins_to_recorddict,
@@ -86,6 +88,7 @@ class Phases:
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
             MessageType.TRAIN,
             server_round,
+            self._num_needed(),
         )
         results: list[tuple[ClientProxy, FitRes]] = []
         failures: list[tuple[ClientProxy, FitRes] | BaseException] = []
@@ -132,10 +135,28 @@ class Phases:
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
         return EvaluatePhase(score, failed, len(configured) * num_bytes(parameters))
 
+    def _num_needed(self) -> int | None:
+        """Return how many replies complete a round, where more than those are sampled."""
+        if not isinstance(self._strategy, DeltaFedAvg) or self._strategy.over_selection == 0:
+            return None
+        return self._strategy.num_needed(self._client_manager.num_available())
+
     def _exchange(
-        self, instructions: Sequence[Instruction], message_type: MessageType, server_round: int
+        self,
+        instructions: Sequence[Instruction],
+        message_type: MessageType,
+        server_round: int,
+        enough: int | None = None,
     ) -> list[Reply]:
-        return exchange(self._grid, instructions, message_type, str(server_round), self._deadline)
+        replies = exchange(
+            self._grid, instructions, message_type, str(server_round), self._deadline, enough
+        )
+        for reply in replies:
+            if reply.failure is not None:
+                line = "round %s: participant %s did not %s: %s"
+                name, verb = participant_of(reply.proxy), message_type.value
+                log(WARNING, line, server_round, name, verb, reply.failure)
+        return replies
 
     def _describe(
         self,

@@ -54,6 +54,7 @@ class RoundReport:
     Attributes:
         server_round: The round, 1-based; 0 is the initial model.
         aggregated: Whether the round changed the global model.
+        relative_update: |w_{t+1} - w_t| / |w_t|, in Euclidean norms; 0 if nothing changed.
         central: Evaluation on the server's test set, if it has one.
         federated: Evaluation by the participants on their own test examples, if asked for.
         train_loss: Mean training loss over the participants' examples.
@@ -68,6 +69,7 @@ class RoundReport:
 
     server_round: int
     aggregated: bool = False
+    relative_update: float | None = None
     central: Score | None = None
     federated: Score | None = None
     train_loss: float | None = None

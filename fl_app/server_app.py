@@ -12,18 +12,22 @@ from flwr.serverapp import Grid, ServerApp
 from torch import nn
 
 from fl_app.artifacts import RunDirectory
+from fl_app.checkpoint import Checkpoint, Checkpointer, load_checkpoint
 from fl_app.config import RunConfig
 from fl_app.data import Dataset, Examples, load_dataset, resolve_dataset
 from fl_app.errors import tell_user_errors_in_a_sentence
 from fl_app.models import build_model, get_weights, set_weights
 from fl_app.partition import partition_indices
-from fl_app.paths import new_run_directory, resolve_data_dir
+from fl_app.paths import new_run_directory, resolve_data_dir, resolve_resume
 from fl_app.progress import ProgressLog
 from fl_app.protocol import DATASET_KEY, ROUND_KEY
+from fl_app.settings import partition_spec, stop_settings, workflow_settings
+from fl_app.stopping import BestModel, replay, stop_conditions
 from fl_app.summary import Run
 from fl_app.training import evaluate, resolve_device
-from fl_app.workflow import FederatedWorkflow
+from fl_app.workflow import FederatedWorkflow, RoundHook
 from strategies import DeltaFedAvg
+from strategies.updates import Arrays
 
 tell_user_errors_in_a_sentence()
 app = ServerApp()
@@ -41,39 +45,62 @@ def main(grid: Grid, context: Context) -> None:
     data_dir = resolve_data_dir(config.data_dir)
     dataset = load_dataset(resolve_dataset(config.dataset, data_dir), data_dir)
     model = build_model(config.model, config.seed)
-    parts = partition_indices(dataset.train.labels.numpy(), config.partition_spec())
+    parts = partition_indices(dataset.train.labels.numpy(), partition_spec(config))
 
-    directory = RunDirectory(new_run_directory(config.output_dir, dataset.name))
+    earlier = resolve_resume(config.resume)
+    resumed = None if earlier is None else load_checkpoint(earlier)
+    path = earlier or new_run_directory(config.output_dir, dataset.name)
+    directory = RunDirectory(path, resume=resumed is not None)
+    try:
+        run = Run(config, dataset, model, parts, directory)
+        _run_rounds(grid, context, run, resumed)
+    finally:
+        directory.close()
+
+
+def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | None) -> None:
+    """Assemble hooks, strategy and workflow, run, and save whatever comes of it."""
+    config, directory = run.config, run.directory
+    if resumed is not None:
+        run.continue_from(resumed)
     log(INFO, "results: %s", directory.path)
-    run = Run(config, dataset, model, parts, directory)
     run.write_start()
 
-    workflow = FederatedWorkflow(
-        hooks=[directory, ProgressLog(config.num_server_rounds)],
-        num_participants=config.num_participants,
-    )
+    stops = stop_settings(config)
+    best = BestModel(stops.objective, run.keep_best)
+    conditions = stop_conditions(stops, run.elapsed)
+    ended = replay(directory.reports, conditions, best)
+    checkpointer = Checkpointer(directory, run.identity(), run.elapsed, config.checkpoint_every)
+    progress = ProgressLog(config.num_server_rounds)
+    hooks: list[RoundHook] = [directory, best, progress, *conditions, checkpointer]
+    done = None if resumed is None else resumed.server_round
+    workflow = FederatedWorkflow(hooks, workflow_settings(config), done)
     legacy_context = LegacyContext(
         context,
         config=ServerConfig(num_rounds=config.num_server_rounds),
-        strategy=build_strategy(config, model, dataset),
+        strategy=build_strategy(config, run.model, run.dataset, directory.weights),
     )
-    reason = "the run was interrupted"
+    reason = ""
     try:
-        reason = workflow(grid, legacy_context)
-    except Exception as error:
-        reason = str(error)
+        reason = ended or workflow(grid, legacy_context)
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
         raise
     finally:
-        run.write_results(reason)
+        checkpointer.save()
+        run.write_results(reason, best)
 
 
-def build_strategy(config: RunConfig, model: nn.Module, dataset: Dataset) -> DeltaFedAvg:
+def build_strategy(
+    config: RunConfig, model: nn.Module, dataset: Dataset, weights: Arrays | None = None
+) -> DeltaFedAvg:
     """Build the strategy that a run config describes.
 
     Args:
         config: The run config.
         model: A model with the initial weights.
         dataset: Its name goes to the participants, its test set is the server's own.
+        weights: The global weights to start from, if not the model's.
     """
     return DeltaFedAvg(
         seed=config.seed,
@@ -82,7 +109,9 @@ def build_strategy(config: RunConfig, model: nn.Module, dataset: Dataset) -> Del
         min_fit_clients=config.min_fit_clients,
         min_evaluate_clients=1,
         min_available_clients=config.min_fit_clients,
-        initial_parameters=ndarrays_to_parameters(get_weights(model)),
+        min_updates=config.min_fit_clients,
+        over_selection=config.over_selection,
+        initial_parameters=ndarrays_to_parameters(weights or get_weights(model)),
         evaluate_fn=_central_evaluation(model, dataset.test, config.device),
         on_fit_config_fn=lambda server_round: {ROUND_KEY: server_round, DATASET_KEY: dataset.name},
         on_evaluate_config_fn=lambda _: {DATASET_KEY: dataset.name},

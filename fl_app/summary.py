@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from flwr.common import Parameters
 from flwr.common.logger import log
 from numpy.typing import NDArray
 from torch import nn
 
-from fl_app.artifacts import RunDirectory, config_digest, weights_digest
+from fl_app.artifacts import BEST_MODEL, MODEL, RunDirectory, config_digest, weights_digest
+from fl_app.checkpoint import Checkpoint, ResumeError, check_identity, run_identity
 from fl_app.config import RunConfig
 from fl_app.data import Dataset
 from fl_app.models import travelling_names
 from fl_app.partition import label_counts, partition_digest
 from fl_app.plots import plot_label_distribution
 from fl_app.progress import format_duration
+from fl_app.stopping import BestModel
+from strategies.updates import Arrays
+from strategies.wire import decode_arrays
 
-# What decides where a run reads and writes, but not what it computes.
-_PLACES = ("data-dir", "output-dir")
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
 
 
@@ -37,6 +40,7 @@ class Run:
         model: A model of the kind that is trained.
         parts: Who holds which training examples.
         directory: Where results go.
+        earlier_seconds: What earlier parts of a resumed run have taken.
     """
 
     config: RunConfig
@@ -44,7 +48,12 @@ class Run:
     model: nn.Module
     parts: Sequence[NDArray[np.int64]]
     directory: RunDirectory
+    earlier_seconds: float = 0.0
     _start: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        """Return the seconds that the run has taken, earlier parts of it included."""
+        return self.earlier_seconds + time.monotonic() - self._start
 
     def write_start(self) -> None:
         """Write the resolved config and the partition plot."""
@@ -65,37 +74,61 @@ class Run:
             "packages": {name: _version(name) for name in _PACKAGES},
         }
 
+    def continue_from(self, checkpoint: Checkpoint) -> None:
+        """Bring the directory back to the moment of a checkpoint of this run.
+
+        Raises:
+            ResumeError: If the checkpoint is of another run, or the history is damaged.
+        """
+        check_identity(checkpoint, self.identity())
+        try:
+            self.directory.restore(checkpoint.metrics_bytes, checkpoint.weights)
+        except (OSError, ValueError) as error:
+            raise ResumeError(f"resume: the history cannot be restored: {error}") from error
+        self.earlier_seconds = checkpoint.elapsed_seconds
+        log(INFO, "resumed after round %s", checkpoint.server_round)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the results; the same on resume, or it is another run."""
+        settings = self.config.as_run_config() | {"dataset": self.dataset.name}
+        return run_identity(settings, partition_digest(list(self.parts)))
+
+    def keep_best(self, parameters: Parameters) -> None:
+        """Write a round's weights as the best model."""
+        self._write_model(BEST_MODEL, decode_arrays(parameters.tensors))
+
+    def _write_model(self, name: str, weights: Arrays) -> None:
+        metadata = {"model": self.config.model, "dataset": self.dataset.name}
+        self.directory.write_model(name, weights, travelling_names(self.model), metadata)
+
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of config, partition and, once there are any, weights."""
-        settings = self.config.as_run_config() | {"dataset": self.dataset.name}
-        digests = {
-            "config": config_digest({k: v for k, v in settings.items() if k not in _PLACES}),
-            "partition": partition_digest(list(self.parts)),
-        }
+        identity = self.identity()
+        digests = {"config": config_digest(identity), "partition": identity["partition-sha256"]}
         if self.directory.weights is not None:
             digests["weights"] = weights_digest(self.directory.weights)
         return digests
 
-    def write_results(self, reason: str) -> None:
+    def write_results(self, reason: str, best: BestModel) -> None:
         """Write model, plot and summary, and tell where they are.
 
         Args:
             reason: Why the run ended.
+            best: Knows the best round.
         """
         directory, weights = self.directory, self.directory.weights
         title = f"{self.config.model} on {self.dataset.name}, {len(self.parts)} participants"
         directory.write_history_plot(title)
         if weights is not None:
-            metadata = {"model": self.config.model, "dataset": self.dataset.name}
-            directory.write_model(weights, travelling_names(self.model), metadata)
-        summary = self._summary(reason)
+            self._write_model(MODEL, weights)
+        summary = self._summary(reason, best)
         directory.write_json("summary.json", summary)
         log(INFO, "ended after %s: %s", format_duration(summary["seconds"]), reason)
         for name, digest in summary["sha256"].items():
             log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
 
-    def _summary(self, reason: str) -> dict[str, Any]:
+    def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
         reports = self.directory.reports
         last = reports[-1] if reports else None
         return {
@@ -106,10 +139,11 @@ class Run:
             "participants": len(self.parts),
             "central": asdict(last.central) if last and last.central else None,
             "federated": asdict(last.federated) if last and last.federated else None,
+            "best": {"round": best.best_round, str(best.objective): best.best},
             "failures": sum(len(report.failures) for report in reports),
             "bytes_up": sum(report.bytes_up for report in reports),
             "bytes_down": sum(report.bytes_down for report in reports),
-            "seconds": round(time.monotonic() - self._start, 3),
+            "seconds": round(self.elapsed(), 3),
             "sha256": self.digests(),
         }
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,21 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cpu")
     torch.backends.cudnn.deterministic = True  # the same weights again tomorrow
     return torch.device("cuda")
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute with `count` CPU threads inside the block; 0 leaves the number as it is.
+
+    The order in which a kernel sums depends on the number of threads, so results are equal
+    to the bit only for equal numbers.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def local_update(

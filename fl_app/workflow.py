@@ -1,18 +1,20 @@
 """The round loop: the only place that loops over rounds."""
 
+import math
 import time
 from collections.abc import Sequence
-from logging import WARNING
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from flwr.common import Parameters
-from flwr.common.logger import log
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
 from fl_app.participants import Participants
 from fl_app.phases import Phases
 from fl_app.reports import RoundReport, Score, as_number
+from strategies.wire import decode_arrays
 
 
 class RoundHook(Protocol):
@@ -31,6 +33,24 @@ class RoundHook(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class WorkflowSettings:
+    """Whom a run waits for, and how long.
+
+    Attributes:
+        num_participants: Participants that must be connected before the first round.
+        min_fit_clients: Participants that must be connected before every other round.
+        round_deadline: Seconds that training, and evaluation, may take in a round; what has
+            arrived by then counts. `None` waits for everybody.
+        quorum_deadline: Seconds to wait for participants to connect; `None` waits for ever.
+    """
+
+    num_participants: int
+    min_fit_clients: int = 1
+    round_deadline: float | None = None
+    quorum_deadline: float | None = None
+
+
 class FederatedWorkflow:
     """Steps 2 to 5 of the algorithm, over Flower's grid.
 
@@ -39,15 +59,20 @@ class FederatedWorkflow:
     nothing could be aggregated leaves the global model as it was and counts as a round.
     """
 
-    def __init__(self, hooks: Sequence[RoundHook], num_participants: int) -> None:
+    def __init__(
+        self, hooks: Sequence[RoundHook], settings: WorkflowSettings, done: int | None = None
+    ) -> None:
         """Set up.
 
         Args:
             hooks: What happens after each round.
-            num_participants: How many participants to wait for before round 1.
+            settings: Quorum and deadlines.
+            done: The last round of an earlier part of the run; `None` for a new run. The
+                strategy's initial parameters are the global weights after it.
         """
         self._hooks = hooks
-        self._num_participants = num_participants
+        self._settings = settings
+        self._done = done
 
     def __call__(self, grid: Grid, context: LegacyContext) -> str:
         """Run the rounds; return the reason for which they ended.
@@ -58,20 +83,24 @@ class FederatedWorkflow:
 
         Raises:
             ValueError: If the strategy has no initial parameters.
+            QuorumError: If too few participants are connected for too long.
         """
+        settings = self._settings
         strategy = context.strategy
         participants = Participants(grid, context.client_manager)
-        phases = Phases(grid, context.client_manager, strategy)
+        phases = Phases(grid, context.client_manager, strategy, settings.round_deadline)
         parameters = strategy.initialize_parameters(client_manager=context.client_manager)
         if parameters is None:
             raise ValueError("the strategy has no initial_parameters; the server sets them")
 
-        reason = self._after_round(self._evaluate_initial(context, parameters), parameters)
-        participants.wait_for(self._num_participants)
-        for server_round in range(1, context.config.num_rounds + 1):
+        reason = None
+        if self._done is None:
+            reason = self._after_round(self._evaluate_initial(context, parameters), parameters)
+        participants.wait_for(settings.num_participants, settings.quorum_deadline)
+        for server_round in range((self._done or 0) + 1, context.config.num_rounds + 1):
             if reason is not None:
                 return reason
-            participants.refresh()
+            participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
             report, parameters = self._run_round(server_round, parameters, phases, context)
             reason = self._after_round(report, parameters)
         return reason or f"all {context.config.num_rounds} rounds are done"
@@ -85,8 +114,6 @@ class FederatedWorkflow:
         self, server_round: int, parameters: Parameters, phases: Phases, context: LegacyContext
     ) -> tuple[RoundReport, Parameters]:
         fit = phases.fit(server_round, parameters)
-        if fit.parameters is None:
-            log(WARNING, "round %s changed nothing: no update to aggregate", server_round)
         new_parameters = fit.parameters or parameters
 
         start = time.monotonic()
@@ -94,6 +121,7 @@ class FederatedWorkflow:
         report = RoundReport(
             server_round=server_round,
             aggregated=fit.parameters is not None,
+            relative_update=_relative_update(parameters, new_parameters),
             central=_central_score(context, server_round, new_parameters),
             federated=evaluation.score,
             train_loss=fit.train_loss,
@@ -111,6 +139,17 @@ class FederatedWorkflow:
         """Run every hook, and return the first reason to stop."""
         reasons = [hook.after_round(report, parameters) for hook in self._hooks]
         return next((reason for reason in reasons if reason is not None), None)
+
+
+def _relative_update(old: Parameters, new: Parameters) -> float:
+    """Return |new - old| / |old|, in Euclidean norms."""
+    if new is old:
+        return 0.0
+    update = weights = 0.0
+    for w_old, w_new in zip(decode_arrays(old.tensors), decode_arrays(new.tensors), strict=True):
+        update += float(np.sum(np.square(w_new - w_old, dtype=np.float64)))
+        weights += float(np.sum(np.square(w_old, dtype=np.float64)))
+    return math.sqrt(update / weights) if weights > 0 else math.inf
 
 
 def _central_score(

@@ -58,6 +58,8 @@ class DeltaFedAvg(FedAvg):
         *,
         seed: int = 0,
         aggregator: Aggregator = weighted_mean,
+        min_updates: int = 1,
+        over_selection: float = 0.0,
         fit_metrics_aggregation_fn: Callable[..., dict[str, Scalar]] = weighted_average,
         evaluate_metrics_aggregation_fn: Callable[..., dict[str, Scalar]] = weighted_average,
         **fedavg: Any,  # noqa: ANN401 - whatever FedAvg takes, checked by FedAvg
@@ -67,6 +69,9 @@ class DeltaFedAvg(FedAvg):
         Args:
             seed: Decides which participants are sampled in each round.
             aggregator: Turns the checked updates of a round into one delta.
+            min_updates: With fewer valid updates than this a round changes nothing.
+            over_selection: Share of participants sampled beyond those needed, so that a
+                round need not wait for the slowest; see `num_needed`.
             fit_metrics_aggregation_fn: As in `FedAvg`, but averages over examples by default.
             evaluate_metrics_aggregation_fn: Likewise.
             **fedavg: Every other argument of `flwr.server.strategy.FedAvg`.
@@ -78,12 +83,22 @@ class DeltaFedAvg(FedAvg):
         )
         self.seed = seed
         self.aggregator = aggregator
+        self.min_updates = min_updates
+        self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
         self._global_weights: Arrays | None = None  # w_t of the round in progress
 
     def __repr__(self) -> str:
         aggregator = getattr(self.aggregator, "__name__", repr(self.aggregator))
         return f"DeltaFedAvg(aggregator={aggregator}, accept_failures={self.accept_failures})"
+
+    def num_needed(self, num_available: int) -> int:
+        """Return how many replies make a round complete; more are sampled by `over_selection`.
+
+        Taking the first to finish favours fast participants: whoever is slow, for instance
+        for having more data, is heard less often, and the average leans away from it.
+        """
+        return self.num_fit_clients(num_available)[0]
 
     def configure_fit(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -95,7 +110,10 @@ class DeltaFedAvg(FedAvg):
             config.update(self.on_fit_config_fn(server_round))
         config[UPDATE_KEY] = DELTA
 
-        num_sampled, num_required = self.num_fit_clients(client_manager.num_available())
+        num_available = client_manager.num_available()
+        num_sampled, num_required = self.num_fit_clients(num_available)
+        if self.over_selection > 0:
+            num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
         client_manager.wait_for(num_required, timeout=_WAIT_SECONDS)
         proxies = {participant_of(proxy): proxy for proxy in client_manager.all().values()}
         if num_sampled > len(proxies):
@@ -127,7 +145,12 @@ class DeltaFedAvg(FedAvg):
             were failures and `accept_failures` is off.
         """
         updates, accepted = self._valid_updates(_sorted_by_participant(results))
-        if not updates or (not self.accept_failures and (failures or self.rejections)):
+        needed = max(1, self.min_updates)
+        if len(updates) < needed:
+            line = "round %s changes nothing: %s valid updates, %s needed"
+            log(WARNING, line, server_round, len(updates), needed)
+            return None, {}
+        if not self.accept_failures and (failures or self.rejections):
             return None, {}
 
         delta = self.aggregator(updates)  # step 3

@@ -1,0 +1,77 @@
+"""Rounds as rows of `metrics.jsonl`, and back."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fl_app.reports import ParticipantReport, RoundReport, Score
+
+SCHEMA_VERSION = 1
+
+
+def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
+    """Turn a round into rows of `metrics.jsonl`.
+
+    The first row has `"kind": "round"` and the fields of `RoundReport`; then comes one with
+    `"kind": "participant"` and the fields of `ParticipantReport` for everybody who was asked
+    to train. Losses are in nats, times in seconds; what is unknown or not finite is null.
+    """
+    fields = dataclasses.asdict(report)
+    participants = fields.pop("participants")
+    head = {"schema": SCHEMA_VERSION, "kind": "round", "seconds": report.seconds}
+    yield _finite(head | fields)
+    for participant in participants:
+        head = {"schema": SCHEMA_VERSION, "kind": "participant"}
+        yield _finite(head | {"server_round": report.server_round} | participant)
+
+
+def encode_round(report: RoundReport) -> str:
+    """Return the lines of `metrics.jsonl` for a round, each ended by a line break."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in round_rows(report))
+
+
+def decode_rounds(lines: Iterable[str]) -> list[RoundReport]:
+    """Undo `encode_round` for the lines of a whole file.
+
+    Raises:
+        ValueError: If a line is not such a row, or a round's row is missing.
+    """
+    reports: list[RoundReport] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            if row["schema"] != SCHEMA_VERSION:
+                raise ValueError(f"its schema is {row['schema']}, {SCHEMA_VERSION} is known")
+            if row["kind"] == "round":
+                reports.append(_decode_round(row))
+            else:
+                last = reports[-1]
+                if row["server_round"] != last.server_round:
+                    raise ValueError(f"its round is {row['server_round']}")
+                participants = (*last.participants, _decode(ParticipantReport, row))
+                reports[-1] = dataclasses.replace(last, participants=participants)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number} cannot be read: {error}") from error
+    return reports
+
+
+def _decode_round(row: dict[str, Any]) -> RoundReport:
+    scores = {
+        name: None if row[name] is None else Score(**row[name]) for name in ("central", "federated")
+    }
+    report: RoundReport = _decode(RoundReport, row | scores | {"participants": ()})
+    return report
+
+
+def _decode(report_class: Any, row: dict[str, Any]) -> Any:  # noqa: ANN401 - one of two classes
+    return report_class(**{f.name: row[f.name] for f in dataclasses.fields(report_class)})
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - walks any JSON value
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,57 @@
+"""What surrounds a participant's work, whatever the work is: failures and deadlines."""
+
+import signal
+import threading
+import time
+from logging import ERROR
+
+from flwr.app import Context, Error, Message
+from flwr.clientapp.typing import ClientAppCallable
+from flwr.common.constant import ErrorCode
+from flwr.common.logger import log
+
+from fl_app.errors import UserError
+
+
+def report_failures(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    """Answer with the cause when the participant fails, instead of a bare "crashed"."""
+    try:
+        return call_next(message, context)
+    except Exception as error:
+        who = context.node_config.get("partition-id", context.node_id)
+        expected = isinstance(error, UserError)
+        cause = str(error) if expected else f"{type(error).__name__}: {error}"
+        log(ERROR, "participant %s: %s", who, cause, exc_info=None if expected else error)
+        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, cause), reply_to=message)
+
+
+class RoundOver(UserError):  # noqa: N818 - says what happened, and nobody is at fault
+    """The round's deadline passed before this participant was done."""
+
+
+def give_up_at_deadline(
+    message: Message, context: Context, call_next: ClientAppCallable
+) -> Message:
+    """Stop working for a round that is over, so that the worker is free for the next.
+
+    The deadline is the message's own (its time to live): the server will not read a later
+    reply. It is kept by an alarm signal, which interrupts Python code and system calls; a
+    process of another kind, or a thread, is not interrupted. Clocks of server and
+    participants must agree to within the deadline.
+    """
+    seconds = message.metadata.created_at + message.metadata.ttl - time.time()
+    if seconds <= 0:
+        raise RoundOver("the round was over before it could begin (is its clock right?)")
+    if threading.current_thread() is not threading.main_thread():
+        return call_next(message, context)
+
+    def on_alarm(signum: int, frame: object) -> None:
+        raise RoundOver("gave up at the round's deadline")
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return call_next(message, context)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

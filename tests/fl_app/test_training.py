@@ -1,0 +1,289 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from torch import Tensor, nn
+
+from fl_app import training
+from fl_app.data import Examples
+from fl_app.models import build_model, get_weights, set_weights
+from fl_app.training import LocalUpdate, TrainingSettings, evaluate, local_update, resolve_device
+
+
+class Softmax(nn.Module):
+    """Multinomial regression: its gradient can be written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
+
+
+class Counting(Softmax):
+    """Counts steps, and the examples in each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        return super().forward(images)
+
+
+class Dropping(Softmax):
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(F.dropout(images, 0.5, self.training))
+
+
+def examples(n: int, seed: int = 0) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    return Examples(
+        torch.randn(n, 1, 2, 2, generator=generator), torch.randint(3, (n,), generator=generator)
+    )
+
+
+def fresh(kind: type[nn.Module] = Softmax) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return kind()
+
+
+def train(
+    model: nn.Module,
+    data: Examples,
+    *,
+    epochs: int = 1,
+    batch: int = 4,
+    rate: float = 0.1,
+    seed: int = 7,
+) -> LocalUpdate:
+    return local_update(
+        model,
+        get_weights(model),
+        data,
+        TrainingSettings(epochs, batch, rate),
+        torch.Generator().manual_seed(seed),
+    )
+
+
+def bits(update: LocalUpdate) -> list[bytes]:
+    return [array.tobytes() for array in update.weights]
+
+
+def as_float64(model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
+    weight, bias = get_weights(model)
+    return weight.astype(np.float64), bias.astype(np.float64)
+
+
+def test_delta_is_local_minus_global_weights():
+    start = get_weights(fresh())
+
+    update = train(fresh(), examples(10))
+
+    for delta, local, w_t in zip(update.delta, update.weights, start, strict=True):
+        np.testing.assert_array_equal(delta, local - w_t)
+        assert (delta != 0).any()
+    squares = sum(float((d.astype(np.float64) ** 2).sum()) for d in update.delta)
+    assert update.norm == pytest.approx(squares**0.5, rel=1e-6)
+    assert update.num_examples == 10
+
+
+def test_one_step_by_hand():
+    """For softmax regression, grad W = mean((p - onehot) x^T) and grad b = mean(p - onehot)."""
+    data, rate = examples(6), 0.1
+    weight, bias = as_float64(fresh())
+    x = data.images.flatten(1).double().numpy()
+    logits = x @ weight.T + bias
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    onehot = np.eye(3)[data.labels.numpy()]
+    loss = -np.log((p * onehot).sum(axis=1)).mean()
+
+    update = train(fresh(), data, batch=6, rate=rate)
+
+    weight_delta, bias_delta = update.delta
+    np.testing.assert_allclose(weight_delta, -rate * (p - onehot).T @ x / 6, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(bias_delta, -rate * (p - onehot).mean(axis=0), rtol=0, atol=1e-7)
+    assert update.loss == pytest.approx(loss, abs=1e-6)
+    assert update.accuracy == (p.argmax(axis=1) == data.labels.numpy()).mean()
+
+
+def test_one_step_of_the_cnn_equals_autograd_in_float64():
+    generator = torch.Generator().manual_seed(1)
+    data = Examples(torch.randn(8, 1, 28, 28, generator=generator), torch.arange(8))
+    exact = build_model("simple-cnn", 0).double()
+    F.nll_loss(exact(data.images.double()), data.labels).backward()  # type: ignore[no-untyped-call]
+
+    update = train(build_model("simple-cnn", 0), data, batch=8, rate=0.01)
+
+    for delta, parameter in zip(update.delta, exact.parameters(), strict=True):
+        assert parameter.grad is not None
+        np.testing.assert_allclose(delta, -0.01 * parameter.grad.numpy(), rtol=0, atol=1e-7)
+
+
+def test_several_epochs_equal_a_naive_loop():
+    """Written out plainly, in float64, with the same order of examples."""
+    data, (weight, bias) = examples(11), as_float64(fresh())
+    model = Softmax().double()
+    set_weights(model, [weight, bias])
+    generator = torch.Generator().manual_seed(7)
+    losses: list[float] = []
+    right = 0
+    for _ in range(3):
+        losses, right = [], 0
+        for batch in torch.split(torch.randperm(11, generator=generator), 4):
+            output = model(data.images[batch].double())
+            model.zero_grad()
+            F.nll_loss(output, data.labels[batch]).backward()  # type: ignore[no-untyped-call]
+            losses += F.nll_loss(output.detach(), data.labels[batch], reduction="none").tolist()
+            right += int((output.argmax(1) == data.labels[batch]).sum())
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    assert parameter.grad is not None
+                    parameter.sub_(0.1 * parameter.grad)
+
+    update = train(fresh(), data, epochs=3)
+
+    for actual, expected in zip(update.weights, get_weights(model), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+    assert update.loss == pytest.approx(sum(losses) / 11, abs=1e-6)  # of the last epoch
+    assert update.accuracy == right / 11
+
+
+def test_the_short_last_batch_is_kept():
+    model = fresh(Counting)
+
+    train(model, examples(10), epochs=2, batch=4)
+
+    assert model.batches == [4, 4, 2, 4, 4, 2]
+
+
+def test_a_batch_larger_than_the_data_is_one_step():
+    model = fresh(Counting)
+
+    train(model, examples(3), batch=32)
+
+    assert model.batches == [3]
+
+
+def test_every_example_is_used_once_per_epoch():
+    seen: list[float] = []
+
+    class Watching(Softmax):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.extend(images[:, 0, 0, 0].tolist())
+            return super().forward(images)
+
+    data = examples(10)
+
+    train(fresh(Watching), data, epochs=2, batch=3)
+
+    values = data.images[:, 0, 0, 0].tolist()
+    assert sorted(seen[:10]) == sorted(seen[10:]) == sorted(values)
+    assert seen[:10] != seen[10:] != values
+
+
+@pytest.mark.parametrize("kind", [Softmax, Dropping])
+def test_the_generators_seed_decides_to_the_bit(kind):
+    first = train(fresh(kind), examples(20), seed=1)
+    torch.manual_seed(123)  # of no consequence
+    again = train(fresh(kind), examples(20), seed=1)
+    other = train(fresh(kind), examples(20), seed=2)
+
+    assert bits(again) == bits(first)
+    assert bits(other) != bits(first)
+
+
+@pytest.mark.parametrize("kind", [Softmax, Dropping])
+def test_the_global_random_state_is_left_alone(kind):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+
+    torch.manual_seed(5)
+    train(fresh(kind), examples(20))
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation():
+    assert bits(train(fresh(Dropping), examples(20))) != bits(train(fresh(), examples(20)))
+    assert evaluate(fresh(Dropping), examples(20)) == evaluate(fresh(), examples(20))
+
+
+def test_training_starts_from_the_weights_given_and_does_not_mutate_them():
+    weights = [np.full_like(array, 0.25) for array in get_weights(fresh())]
+    for array in weights:
+        array.setflags(write=False)  # as they come off the wire
+    settings = TrainingSettings(epochs=1, batch_size=5, learning_rate=1e-12)
+
+    update = local_update(fresh(), weights, examples(5), settings, torch.Generator())
+
+    assert all((array == 0.25).all() for array in weights)
+    np.testing.assert_allclose(update.weights[0], 0.25, atol=1e-6)
+
+
+def test_examples_are_not_mutated():
+    data = examples(10)
+    images, labels = data.images.clone(), data.labels.clone()
+
+    train(fresh(), data)
+
+    assert torch.equal(data.images, images)
+    assert torch.equal(data.labels, labels)
+
+
+def test_no_examples_are_an_error():
+    with pytest.raises(ValueError, match="no examples to train on"):
+        train(fresh(), examples(0))
+    with pytest.raises(ValueError, match="no examples to evaluate on"):
+        evaluate(fresh(), examples(0))
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 1000])
+def test_evaluation_is_exact_whatever_the_batching(monkeypatch, batch):
+    data, (weight, bias) = examples(100), as_float64(fresh())
+    monkeypatch.setattr(training, "_EVALUATION_BATCH", batch)
+    logits = data.images.flatten(1).double().numpy() @ weight.T + bias
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    labels = data.labels.numpy()
+
+    result = evaluate(fresh(), data)
+
+    assert result.loss == pytest.approx(-log_p[np.arange(100), labels].mean(), abs=1e-7)
+    assert result.accuracy == (log_p.argmax(axis=1) == labels).mean()
+    assert result.num_examples == 100
+
+
+def test_evaluation_changes_nothing():
+    class WithNorm(Softmax):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(self.norm(images))
+
+    model = fresh(WithNorm)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    evaluate(model, examples(30))
+
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+# Devices
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(Exception, match="no GPU"):
+        resolve_device("cuda")

@@ -1,0 +1,108 @@
+"""The whole application in this process, over a `LocalGrid`; can be killed at a chosen point.
+
+    python -m tests.local_run CONFIG.json [POINT COUNT]
+
+kills the process with SIGKILL when it comes to POINT for the COUNT-th time.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, RecordDict
+
+from fl_app.client_app import app as client_app
+from fl_app.server_app import app as server_app
+from tests.local_grid import Fault, LocalGrid
+
+POINTS = ("train", "metrics", "partial", "replace")
+
+
+def run_app(
+    config: Mapping[str, Any], order: int = 0, faults: Mapping[int, Fault] | None = None
+) -> Path:
+    """Run the application and return its run directory."""
+    grid = LocalGrid(client_app, config, int(config["num-participants"]), order, faults)
+    return run_on(grid, config)
+
+
+def run_on(grid: LocalGrid, config: Mapping[str, Any]) -> Path:
+    """Run the application over a grid and return its run directory."""
+    results = Path(config["output-dir"])
+    before = set(results.glob("*"))
+    context = Context(
+        run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config)
+    )
+    server_app(grid, context)
+    if config["resume"]:
+        return Path(config["resume"])
+    (directory,) = set(results.glob("*")) - before
+    return directory
+
+
+def summary_of(directory: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((directory / "summary.json").read_text())
+    return summary
+
+
+def die_at(point: str, count: int) -> None:
+    """Arrange for SIGKILL at the `count`-th passage of a point."""
+    passages = iter(range(1, count + 1))
+
+    def pass_or_die() -> None:
+        if next(passages) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if point == "train":  # in the middle of a round
+        import fl_app.client_app as module
+
+        train = module.local_update
+
+        def dying_update(*args: Any, **kwargs: Any) -> Any:
+            pass_or_die()
+            return train(*args, **kwargs)
+
+        module.local_update = dying_update
+    elif point == "metrics":  # between the history and the checkpoint
+        os_fsync = os.fsync
+
+        def dying_fsync(fd: int) -> None:
+            os_fsync(fd)
+            if os.readlink(f"/proc/self/fd/{fd}").endswith("metrics.jsonl"):
+                pass_or_die()
+
+        os.fsync = dying_fsync
+    elif point == "partial":  # half-way through writing a checkpoint
+        import fl_app.artifacts as artifacts
+
+        write_atomically = artifacts.write_atomically
+
+        def dying_write(path: Path, content: bytes) -> None:
+            if path.name == "checkpoint.safetensors":
+                partial = path.with_name(f".{path.name}.partial")
+                partial.write_bytes(content[: len(content) // 2])
+                pass_or_die()
+            write_atomically(path, content)
+
+        artifacts.write_atomically = dying_write
+    elif point == "replace":  # the new checkpoint is whole, the old one still in place
+        path_replace = Path.replace
+
+        def dying_replace(self: Path, target: Path) -> Path:
+            if target.name == "checkpoint.safetensors":
+                pass_or_die()
+            return path_replace(self, target)
+
+        Path.replace = dying_replace  # type: ignore[assignment,method-assign]
+    else:
+        raise ValueError(f"{point} is not one of {POINTS}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4:
+        die_at(sys.argv[2], int(sys.argv[3]))
+    print(run_app(json.loads(Path(sys.argv[1]).read_text())), flush=True)
