@@ -15,7 +15,7 @@ from fl_app.data import (
     normalise,
     resolve_dataset,
 )
-from fl_app.errors import ConfigError, DataError
+from fl_app.errors import DataError
 from tests.fl_app.idx_files import write_idx_set
 
 

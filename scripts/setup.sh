@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Make <repo>/.venv and install the project in it, editable.
+#
+#   scripts/setup.sh        what a run needs
+#   scripts/setup.sh dev    that, and what the tests need
+#
+# A stamp in .venv, keyed on pyproject.toml, the extras and where the repository lies, makes
+# the second call a matter of milliseconds. It is written last: an interrupted install has no
+# stamp, and the next call finishes it.
+set -euo pipefail
+
+repo="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+venv="$repo/.venv"
+extras="${1:-}"
+
+say() { printf '%s\n' "$*" >&2; }
+fail() {
+    say "error: $*"
+    exit 1
+}
+
+case "$extras" in
+"" | dev) ;;
+*) fail "unknown extra '$extras'; use: scripts/setup.sh [dev]" ;;
+esac
+
+fingerprint() {
+    { cat "$repo/pyproject.toml" && printf '%s' "$repo"; } |
+        if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi |
+        cut -d ' ' -f 1
+}
+
+stamp_of() { printf '%s' "$venv/.installed-${1:-base}"; }
+
+# "dev" contains everything of the plain install, so either stamp will do for the plain one.
+up_to_date() {
+    local wanted stamp
+    wanted="$(fingerprint)"
+    [ -x "$venv/bin/python" ] || return 1
+    for stamp in "$(stamp_of dev)" "$(stamp_of "$extras")"; do
+        if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return 0; fi
+    done
+    return 1
+}
+
+recent_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    local candidate
+    for candidate in python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null && recent_enough "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Hold a lock while installing. Python's flock works alike on Linux and macOS, and the kernel
+# lets go of it when the holder dies, so there is never a stale lock to clean up.
+hold_lock() {
+    mkdir -p "$venv"
+    # The lock is a file descriptor, which the new bash and pip inherit.
+    exec "$1" - "$venv/.setup-lock" "$BASH" "${BASH_SOURCE[0]}" "$extras" <<'PYTHON'
+import fcntl, os, sys
+
+path, bash, script, extras = sys.argv[1:]
+descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    print("Another set-up of this folder is running; waiting for it.", file=sys.stderr)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+os.set_inheritable(descriptor, True)
+os.environ["DELTA_FEDAVG_SETUP_LOCKED"] = path
+os.execv(bash, [bash, script, extras])
+PYTHON
+}
+
+make_venv() {
+    local python="$1"
+    if [ -e "$venv/bin/python" ] && ! [ -f "$venv/.moved" ] &&
+        "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        recent_enough "$venv/bin/python" ||
+            fail "$venv has a Python older than 3.11; delete that folder and try again."
+        return 0
+    fi
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python has no venv module (on Debian and Ubuntu: apt install python3-venv)."
+    say "Creating $venv with $("$python" --version)."
+    find "$venv" -mindepth 1 -maxdepth 1 ! -name .setup-lock -exec rm -rf {} +
+    "$python" -m venv "$venv" || fail "could not create $venv."
+}
+
+install_project() {
+    local target="$repo" stamp
+    [ -z "$extras" ] || target="$repo[$extras]"
+    rm -f "$(stamp_of)" "$(stamp_of dev)"
+    say "Installing the project and its dependencies into $venv."
+    say "The first time this downloads PyTorch and more (on Linux several GB): minutes, not seconds."
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
+        fail "the installation failed (see above); run the command again to continue it."
+    printf '%s\n' "$repo" >"$venv/.location"
+    stamp="$(stamp_of "$extras")"
+    fingerprint >"$stamp.new"
+    mv "$stamp.new" "$stamp"
+    say "Installed."
+}
+
+if up_to_date; then exit 0; fi
+
+python="$(find_python)" || fail "Python 3.11 or newer is needed; none of python3.13, python3.12, \
+python3.11, python3 on the PATH is. Found: $(python3 --version 2>&1 || true)"
+if [ "${DELTA_FEDAVG_SETUP_LOCKED:-}" != "$venv/.setup-lock" ]; then
+    hold_lock "$python" # does not return: it runs this script again, under the lock
+fi
+# The commands in a .venv name its folder, so one that was moved along with the repository
+# has to be made anew.
+if [ -f "$venv/.location" ] && [ "$(cat "$venv/.location")" != "$repo" ]; then
+    touch "$venv/.moved"
+fi
+make_venv "$python"
+install_project

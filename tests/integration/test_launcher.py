@@ -1,0 +1,215 @@
+"""The launcher with a real SuperLink and Ray, and a toy app in place of ours."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.processes import LAUNCH_ID_VARIABLE, find_processes
+
+pytestmark = [pytest.mark.slow, pytest.mark.simulation]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "toy"
+version = "0.1.0"
+description = "toy"
+license = "Apache-2.0"
+[tool.flwr.app]
+publisher = "toy"
+[tool.flwr.app.components]
+serverapp = "toy_app:server"
+clientapp = "toy_app:client"
+[tool.flwr.app.config]
+num-server-rounds = 1
+num-participants = 2
+local-epochs = 1
+output-dir = ""
+behaviour = "finish"
+"""
+
+APP = """
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from flwr.client import ClientApp, NumPyClient
+from flwr.common import ndarrays_to_parameters
+from flwr.server import ServerApp, ServerAppComponents, ServerConfig
+from flwr.server.strategy import FedAvg
+
+
+class Client(NumPyClient):
+    def fit(self, parameters, config):
+        time.sleep(0.1)
+        return parameters, 1, {}
+
+
+def components(context):
+    config = context.run_config
+    print("launch:", os.environ["DELTA_FEDAVG_LAUNCH_ID"], flush=True)
+    if config["behaviour"] == "raise":
+        raise RuntimeError("as asked")
+    out = Path(config["output-dir"]) / "only"
+    out.mkdir(parents=True)
+    print("results:", out, flush=True)
+    rounds = 10**6 if config["behaviour"] == "endless" else 1
+    strategy = FedAvg(
+        fraction_evaluate=0.0,
+        min_available_clients=2,
+        initial_parameters=ndarrays_to_parameters([np.zeros(3)]),
+        on_fit_config_fn=lambda round: print("round:", round, flush=True) or {},
+    )
+    return ServerAppComponents(config=ServerConfig(num_rounds=rounds), strategy=strategy)
+
+
+server = ServerApp(server_fn=components)
+client = ClientApp(client_fn=lambda context: Client().to_client())
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    (folder / "toy_app.py").write_text(APP, encoding="utf-8")
+    return folder
+
+
+class Run:
+    """A launcher under way, started in a folder that has nothing to do with it."""
+
+    def __init__(self, app: Path, *arguments: str, name: str) -> None:
+        self.cwd = app.parent / name
+        self.cwd.mkdir()
+        self.home = self.cwd / "home"
+        options = ["--app", str(app), "--output-dir", "out", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HOME": str(self.home)}
+        environment.pop(LAUNCH_ID_VARIABLE, None)
+        with (self.cwd / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "scripts.simulate", *options],
+                cwd=self.cwd,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return (self.cwd / "log").read_text(encoding="utf-8", errors="replace")
+
+    def wait_for(self, pattern: str, seconds: float = 60.0) -> str:
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.output())):
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.1)
+        return found[found.lastindex or 0]
+
+    def finish(self, seconds: float = 60.0) -> int:
+        return self.process.wait(seconds)
+
+    def abandon(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()  # its watchdog does the rest
+            self.process.wait()
+
+    def launch_id(self) -> str:
+        return self.wait_for(r"launch: (\w+)")
+
+    def traces(self) -> list[object]:
+        """What the launch left behind: processes and temporary folders."""
+        found = re.search(r"launch: (\w+)", self.output())
+        processes = find_processes(found[1]) if found else []
+        folders = Path("/tmp").glob(f"dfa-{self.process.pid}-*")
+        return [*processes, *folders]
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(app: Path) -> Iterator[Start]:
+    runs: list[Run] = []
+
+    def start_run(*arguments: str) -> Run:
+        runs.append(Run(app, *arguments, name=f"run-{len(runs)}"))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        run.abandon()
+
+
+def test_two_launches_at_once_complete_and_leave_nothing(start: Start) -> None:
+    runs = [start(), start()]
+
+    for run in runs:
+        assert run.finish() == 0, run.output()
+        # Relative to where the user stood.
+        assert (run.cwd / "out" / "only").is_dir()
+        assert run.output().splitlines()[-1] == f"Results: {run.cwd / 'out' / 'only'}"
+        assert run.traces() == []
+        # The user's own Flower configuration is not even created.
+        assert not (run.home / ".flwr").exists()
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(start: Start) -> None:
+    run = start("-c", "behaviour='endless'")
+    run.wait_for("round: 2")
+    assert len(find_processes(run.launch_id())) > 3
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.finish(20.0) == 128 + signal.SIGINT, run.output()
+    assert run.traces() == []
+
+
+def test_a_second_ctrl_c_and_a_third_are_quicker_and_leave_nothing(start: Start) -> None:
+    run = start("-c", "behaviour='endless'")
+    run.wait_for("round: 1")
+    for _ in range(3):
+        run.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+
+    assert run.finish(20.0) == 128 + signal.SIGINT, run.output()
+    assert run.traces() == []
+
+
+def test_of_a_killed_launcher_the_watchdog_leaves_nothing(start: Start) -> None:
+    run = start("-c", "behaviour='endless'")
+    run.wait_for("round: 1")
+    assert find_processes(run.launch_id())
+
+    run.abandon()
+
+    deadline = time.monotonic() + 15.0
+    while run.traces() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert run.traces() == []
+
+
+def test_a_server_app_that_raises_gives_a_failure_and_its_reason(start: Start) -> None:
+    run = start("-c", "behaviour='raise'")
+
+    assert run.finish() == 1, run.output()
+    assert "error: the run ended as finished:failed: " in run.output()
+    assert "as asked" in run.output()
+    assert run.traces() == []
+    log = re.search(r"The SuperLink's log is (\S+)", run.output())
+    assert log is not None
+    Path(log[1]).unlink()
