@@ -10,6 +10,8 @@
 | `best.safetensors` | those of the best round |
 | `tensorboard/` | the same history as TensorBoard events |
 | `history.png` | accuracy and loss by round |
+| `communication.png` | accuracy and loss by megabytes sent |
+| `participants.png` | how participants differ, by round |
 | `partition.png` | label distribution per participant |
 """
 
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from fl_app.errors import UserError
-from fl_app.metrics_log import decode_rounds, encode_round
+from fl_app.metrics_log import decode_rounds, encode_round, finite_or_null
 from fl_app.plots import plot_history
 from fl_app.reports import RoundReport
 from strategies.updates import Arrays
@@ -115,7 +117,7 @@ class RunDirectory:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        text = json.dumps(finite_or_null(content), indent=2, allow_nan=False) + "\n"
         self._try(name, lambda path: write_atomically(path, text.encode()))
 
     def write_model(
@@ -201,11 +203,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _append(path: Path, text: str) -> None:
     """Append to a file, durably; a write that fails half-way is taken back."""
-    with path.open("ab") as file:
+    with path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            file.write(text.encode())
-            file.flush()
+            remaining = memoryview(text.encode())
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
             os.fsync(file.fileno())
         except OSError:
             os.truncate(path, before)

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fl_app.errors import ConfigError
 
-DatasetName = Literal["auto", "mnist", "fashion-mnist", "digits"]
+OWN_DATA = "own"
+
+DatasetName = Literal["auto", "mnist", "fashion-mnist", "digits", "own"]
 PartitionerName = Literal["contiguous", "iid", "dirichlet", "shards", "pathological", "linear"]
 
 
@@ -68,8 +70,9 @@ class RunConfig(BaseModel):
     time_budget: float = Field(
         ge=0, description="Ends the run after so many seconds, at the end of a round; 0 is off."
     )
-    monitor: Literal["central", "federated"] = Field(
-        description="The evaluation that target, patience and best model look at."
+    monitor: Literal["auto", "central", "federated"] = Field(
+        description="The evaluation that target, patience and best model look at; auto is the "
+        "server's where it has a test set, else the participants'."
     )
     best_metric: Literal["accuracy", "loss"] = Field(
         description="What patience and best model go by."
@@ -100,8 +103,15 @@ class RunConfig(BaseModel):
     tensorboard: bool = Field(description="Whether to write TensorBoard events.")
     model: str = Field(description="A name registered in fl_app/models.py.")
     dataset: DatasetName = Field(
-        description="auto is MNIST if it is there or can be fetched, else digits."
+        description="auto is MNIST if it is there or can be fetched, else digits; own: every "
+        "participant brings its own data, named in its node config."
     )
+    class_names: str = Field(description="own: the class names agreed on, separated by commas.")
+    holdout_fraction: float = Field(
+        gt=0, lt=1, description="own: share held out for evaluation where no test data is named."
+    )
+    image_mean: float = Field(description="own: subtracted from pixels in [0, 1].")
+    image_std: float = Field(gt=0, description="own: pixels are divided by this, after that.")
     data_dir: str = Field(
         description="Absolute path; empty: $DELTA_FEDAVG_DATA_DIR, or a folder in the user's cache."
     )
@@ -145,6 +155,16 @@ class RunConfig(BaseModel):
             raise ConfigError(
                 f"run config: min-fit-clients = {self.min_fit_clients} is more than "
                 f"num-participants = {self.num_participants}; lower the one or raise the other"
+            )
+        if self.dataset == OWN_DATA and not self.class_names.strip():
+            raise ConfigError(
+                "run config: dataset = 'own' needs class-names, for instance \"cat,dog\": the "
+                "names that all participants' labels are to have"
+            )
+        if self.dataset == OWN_DATA and self.monitor == "central":
+            raise ConfigError(
+                "run config: monitor = 'central' needs a test set on the server, and with "
+                "dataset = 'own' it has none; set monitor = 'federated'"
             )
         if self.monitor == "federated" and self.fraction_evaluate == 0:
             raise ConfigError(

@@ -57,12 +57,23 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A named dataset: its fixed train/test split, and one name per class."""
+    """A named dataset with its fixed train/test split.
+
+    Attributes:
+        name: Its name in the run config.
+        train: The training examples.
+        test: The test examples.
+        class_names: One per label.
+        mean: Subtracted from pixels in [0, 1].
+        std: Divided by after that.
+    """
 
     name: str
     train: Examples
     test: Examples
     class_names: tuple[str, ...]
+    mean: float
+    std: float
 
 
 @dataclass(frozen=True)
@@ -91,9 +102,8 @@ class IdxSource:
 
     def load_raw(self, raw: Path) -> Dataset:
         """Return the dataset whose four files lie in `raw`; `DataError` if one is broken."""
-        return Dataset(
-            self.name, self._examples(raw, "train"), self._examples(raw, "t10k"), self.class_names
-        )
+        train, test = self._examples(raw, "train"), self._examples(raw, "t10k")
+        return Dataset(self.name, train, test, self.class_names, self.mean, self.std)
 
     def _examples(self, raw: Path, part: str) -> Examples:
         images_path = raw / f"{part}-images-idx3-ubyte"
@@ -148,7 +158,8 @@ def load_digits(_data_dir: Path) -> Dataset:
     mean = round(float(images[train].double().mean()), 4)
     std = round(float(images[train].double().std(correction=0)), 4)
     everything = Examples((images - mean) / std, labels)
-    return Dataset("digits", everything.select(train), everything.select(test), _DIGIT_CLASSES)
+    split = everything.select(train), everything.select(test)
+    return Dataset("digits", *split, _DIGIT_CLASSES, mean, std)
 
 
 MNIST = IdxSource("mnist", "MNIST", 0.1307, 0.3081, _DIGIT_CLASSES)

@@ -21,10 +21,10 @@ def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
     fields = dataclasses.asdict(report)
     participants = fields.pop("participants")
     head = {"schema": SCHEMA_VERSION, "kind": "round", "seconds": report.seconds}
-    yield _finite(head | fields)
+    yield finite_or_null(head | fields)
     for participant in participants:
         head = {"schema": SCHEMA_VERSION, "kind": "participant"}
-        yield _finite(head | {"server_round": report.server_round} | participant)
+        yield finite_or_null(head | {"server_round": report.server_round} | participant)
 
 
 def encode_round(report: RoundReport) -> str:
@@ -58,20 +58,26 @@ def decode_rounds(lines: Iterable[str]) -> list[RoundReport]:
 
 
 def _decode_round(row: dict[str, Any]) -> RoundReport:
-    scores = {
-        name: None if row[name] is None else Score(**row[name]) for name in ("central", "federated")
-    }
+    scores = {name: _decode_score(row[name]) for name in ("central", "federated")}
     report: RoundReport = _decode(RoundReport, row | scores | {"participants": ()})
     return report
+
+
+def _decode_score(row: dict[str, Any] | None) -> Score | None:
+    if row is None:
+        return None
+    loss = math.nan if row["loss"] is None else row["loss"]  # was not finite
+    return Score(**(row | {"loss": loss}))
 
 
 def _decode(report_class: Any, row: dict[str, Any]) -> Any:  # noqa: ANN401 - one of two classes
     return report_class(**{f.name: row[f.name] for f in dataclasses.fields(report_class)})
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - walks any JSON value
+def finite_or_null(value: Any) -> Any:  # noqa: ANN401 - walks any JSON value
+    """Return a JSON value with null for every number that JSON cannot express."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite_or_null(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

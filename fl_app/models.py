@@ -1,7 +1,8 @@
 """Models: the registry, seeded initial weights, and what of a model travels.
 
 To add a model, write an `nn.Module` that takes images [N, C, H, W] and returns
-log-probabilities [N, classes], and decorate it with `@register_model("its-name")`.
+log-probabilities [N, classes], and decorate it with `@register_model("its-name")`. Attributes
+`image_shape` (C, H, W) and `num_classes` let data be checked against it.
 
 What travels: parameters and floating-point buffers (a batch norm's running mean), in the
 order of the state dict. Integer buffers (a batch norm's count of batches) have no meaningful
@@ -40,6 +41,9 @@ def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
 @register_model("simple-cnn")
 class SimpleCNN(nn.Module):
     """Two convolutions and two dense layers for 1x28x28 images; 431,080 parameters."""
+
+    image_shape = (1, 28, 28)
+    num_classes = 10
 
     def __init__(self) -> None:
         super().__init__()

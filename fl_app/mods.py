@@ -18,7 +18,8 @@ def report_failures(message: Message, context: Context, call_next: ClientAppCall
     try:
         return call_next(message, context)
     except Exception as error:
-        who = context.node_config.get("partition-id", context.node_id)
+        node = context.node_config
+        who = node.get("name", node.get("partition-id", context.node_id))
         expected = isinstance(error, UserError)
         cause = str(error) if expected else f"{type(error).__name__}: {error}"
         log(ERROR, "participant %s: %s", who, cause, exc_info=None if expected else error)

@@ -60,16 +60,25 @@ def resolve_resume(configured: str) -> Path | None:
     Raises:
         ConfigError: If the path is relative.
     """
-    return _absolute("resume", configured) if configured.strip() else None
+    return absolute_path("resume", configured) if configured.strip() else None
 
 
 def _resolve(key: str, configured: str, variable: str, default: str) -> Path:
     if configured.strip():
-        return _absolute(key, configured)
-    return _absolute(variable, os.environ.get(variable, "").strip() or default)
+        return absolute_path(key, configured)
+    return absolute_path(variable, os.environ.get(variable, "").strip() or default)
 
 
-def _absolute(key: str, value: str) -> Path:
+def absolute_path(key: str, value: str) -> Path:
+    """Expand `~` in a path.
+
+    Args:
+        key: Where the path was configured, for the message.
+        value: The path.
+
+    Raises:
+        ConfigError: If it is relative.
+    """
     expanded = Path(os.path.expanduser(value.strip()))  # noqa: PTH111 - never raises
     if not expanded.is_absolute():
         raise ConfigError(

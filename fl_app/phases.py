@@ -1,10 +1,10 @@
 """The phases of a round: training and evaluation by the participants."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from logging import WARNING
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from flwr.app import RecordDict
 from flwr.common import EvaluateRes, FitIns, FitRes, Parameters
@@ -23,8 +23,10 @@ from flwr.serverapp import Grid
 
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
 from fl_app.reports import ParticipantReport, Score, as_number
-from strategies.delta_fedavg import DeltaFedAvg, participant_of
+from strategies.delta_fedavg import DeltaFedAvg, counts, participant_of
 from strategies.updates import participant_order
+
+Answer = TypeVar("Answer", FitRes, EvaluateRes)
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,9 @@ class Phases:
             server_round,
             self._num_needed(),
         )
-        results: list[tuple[ClientProxy, FitRes]] = []
-        failures: list[tuple[ClientProxy, FitRes] | BaseException] = []
-        for reply in replies:
-            if reply.content is None:
-                failures.append(RuntimeError(f"{participant_of(reply.proxy)}: {reply.failure}"))
-            else:
-                results.append((reply.proxy, recorddict_to_fitres(reply.content, False)))
+        replies, results = _decode(replies, lambda content: recorddict_to_fitres(content, False))
         new_parameters, metrics = self._strategy.aggregate_fit(
-            server_round=server_round, results=results, failures=failures
+            server_round=server_round, results=results, failures=_exceptions(replies)
         )
         return FitPhase(
             parameters=new_parameters,
@@ -118,20 +114,14 @@ class Phases:
             MessageType.EVALUATE,
             server_round,
         )
-        results: list[tuple[ClientProxy, EvaluateRes]] = [
-            (reply.proxy, recorddict_to_evaluateres(reply.content))
-            for reply in replies
-            if reply.content is not None
-        ]
+        replies, results = _decode(replies, recorddict_to_evaluateres)
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
         loss, metrics = self._strategy.aggregate_evaluate(
-            server_round=server_round,
-            results=results,
-            failures=[RuntimeError(f"{name}: {reason}") for name, reason in failed.items()],
+            server_round=server_round, results=results, failures=_exceptions(replies)
         )
         score = None
         if loss is not None:
-            examples = sum(result.num_examples for _, result in results)
+            examples = sum(result.num_examples for _, result in results if counts(result))
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
         return EvaluatePhase(score, failed, len(configured) * num_bytes(parameters))
 
@@ -180,6 +170,33 @@ class Phases:
 def num_bytes(parameters: Parameters) -> int:
     """Return the bytes that the arrays of `parameters` take on the wire."""
     return sum(len(tensor) for tensor in parameters.tensors)
+
+
+def _decode(
+    replies: Sequence[Reply], decode: Callable[[RecordDict], Answer]
+) -> tuple[list[Reply], list[tuple[ClientProxy, Answer]]]:
+    """Decode what was answered; who sent something else has failed, like who sent nothing."""
+    decoded: list[Reply] = []
+    answers: list[tuple[ClientProxy, Answer]] = []
+    for reply in replies:
+        if reply.content is not None:
+            try:
+                answers.append((reply.proxy, decode(reply.content)))
+            except (KeyError, TypeError, ValueError) as error:
+                name, failure = participant_of(reply.proxy), f"its reply cannot be read: {error!r}"
+                log(WARNING, "participant %s: %s", name, failure)
+                reply = replace(reply, content=None, failure=failure)
+        decoded.append(reply)
+    return decoded, answers
+
+
+def _exceptions(replies: Sequence[Reply]) -> list[Any]:
+    """Return the failures in the form that Flower's strategies take."""
+    return [
+        RuntimeError(f"{participant_of(reply.proxy)}: {reply.failure}")
+        for reply in replies
+        if reply.failure is not None
+    ]
 
 
 def _describe_one(

@@ -97,7 +97,10 @@ def load_run(path: Path) -> RunResults:
     if not isinstance(config.get("run-config"), dict):
         raise UserError(f"{path / CONFIG} has no run-config")
     summary = _read_object(path / SUMMARY) if (path / SUMMARY).exists() else None
-    return RunResults(path, _read_rounds(path / METRICS), config, summary)
+    rounds = _read_rounds(path / METRICS)
+    if summary and rounds and rounds[-1].server_round > summary.get("rounds", math.inf):
+        summary = None  # that of an earlier part of the run, which has been resumed since
+    return RunResults(path, rounds, config, summary)
 
 
 def _read(path: Path) -> bytes:

@@ -1,13 +1,13 @@
-"""Pictures for looking deeper into runs: communication, participants, comparison, confusion.
+"""Pictures for looking deeper into runs: communication, participants, comparison.
 
 Figures are drawn without pyplot, which keeps global state and may want a display.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,6 +20,7 @@ from fl_app.results import megabytes_so_far
 _INK = "#333333"
 _CENTRAL, _FEDERATED, _FAILED = "#1f5fa8", "#d9730d", "#b3261e"
 _MOST_LINES = 12
+_MOST_COUNTS = 25
 _MARKERS = "osD^vP"
 
 Point = tuple[float, float]
@@ -41,6 +42,8 @@ def plot_communication(reports: Sequence[RoundReport], path: Path, title: str) -
     ):
         for axes, values in ((left, _accuracies(scores)), (right, _losses(scores))):
             _draw_line(axes, _measured(megabytes, values), style, color=colour, label=name)
+    _focus(left)
+    _focus(right)
     _finish(left, "accuracy", "megabytes sent so far", share=True)
     _finish(right, "loss", "megabytes sent so far")
     _legend(figure, left, columns=2)
@@ -86,7 +89,7 @@ def plot_comparison(runs: Mapping[str, Sequence[RoundReport]], path: Path, title
         numbers = [float(report.server_round) for report in reports]
         accuracies, megabytes = _accuracies(scores), megabytes_so_far(reports)
         measured = [value for value in accuracies if value is not None]
-        look = {
+        look: dict[str, Any] = {
             "color": colormaps["tab10"](index % 10),
             "marker": _MARKERS[index % len(_MARKERS)],
             # Runs may lie on top of each other; a dashed line lets the one below show.
@@ -96,54 +99,13 @@ def plot_comparison(runs: Mapping[str, Sequence[RoundReport]], path: Path, title
         _draw_line(by_round, _measured(numbers, accuracies), **look)
         _draw_line(by_megabyte, _measured(megabytes, accuracies), **look)
         _draw_line(loss, _measured(numbers, _losses(scores)), **look)
+    for axes in (by_round, by_megabyte, loss):
+        _focus(axes)
     _finish(by_round, "accuracy by round", "round", share=True, whole=True)
     _finish(by_megabyte, "accuracy by communication", "megabytes sent so far", share=True)
     _finish(loss, "loss by round", "round", whole=True)
-    _legend(figure, by_round, columns=2)
+    _legend(figure, by_round, columns=3)
     figure.savefig(path, dpi=150)
-
-
-def plot_confusion(
-    counts: npt.NDArray[np.int64], class_names: Sequence[str], path: Path, title: str
-) -> None:
-    """Draw a confusion matrix: counts in the cells, coloured by their share of the row.
-
-    Args:
-        counts: Examples, [true class, predicted class].
-        class_names: One per row and column.
-        path: PNG file to write; its folder must exist.
-        title: Above the picture.
-
-    Raises:
-        ValueError: If `counts` is not a square table with one row per class name.
-    """
-    if counts.shape != (len(class_names), len(class_names)):
-        raise ValueError(f"counts {counts.shape} do not fit {len(class_names)} class names")
-    side = 2.2 + 0.68 * len(class_names)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            text = f"{count:,}\n{_percent(float(shares[row, column]))}"
-            colour = "white" if shares[row, column] > 0.5 else _INK
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    ticks, long = range(len(class_names)), max(map(len, class_names)) > 3
-    rotation, alignment = (40, "right") if long else (0, "center")
-    axes.set_xticks(ticks, class_names, rotation=rotation, ha=alignment)
-    axes.set_yticks(ticks, class_names)
-    axes.set_xlabel("predicted class", color=_INK)
-    axes.set_ylabel("true class", color=_INK)
-    axes.set_title(title, color=_INK, fontsize=13, pad=12)
-    bar = figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.savefig(path, dpi=150)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share in (0.0, 1.0) else f"{share:.1%}"
 
 
 def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
@@ -165,10 +127,10 @@ def _measured(x: Sequence[float], y: Sequence[float | None]) -> list[Point]:
     return [(a, b) for a, b in zip(x, y, strict=True) if b is not None and np.isfinite(b)]
 
 
-def _draw_line(axes: Axes, points: Sequence[Point], *style: str, **look: object) -> None:
+def _draw_line(axes: Axes, points: Sequence[Point], *style: str, **look: Any) -> None:  # noqa: ANN401
     if points:
         crowded = len(points) > 40
-        axes.plot(*zip(*points, strict=True), *style, ms=0 if crowded else 4, **look)  # type: ignore[arg-type]
+        axes.plot(*zip(*points, strict=True), *style, ms=0 if crowded else 4, **look)
 
 
 def _finish(axes: Axes, title: str, x: str, share: bool = False, whole: bool = False) -> None:
@@ -184,6 +146,27 @@ def _finish(axes: Axes, title: str, x: str, share: bool = False, whole: bool = F
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
+def _focus(axes: Axes) -> None:
+    """Scale to the trained rounds, where the differences are; say if that hides round 0."""
+    points = [point for line in axes.get_lines() for point in np.asarray(line.get_xydata())]
+    trained = [y for x, y in points if x > 0]
+    if len(trained) < 2:
+        return
+    margin = max(0.08 * (max(trained) - min(trained)), 1e-3)
+    bottom, top = min(trained) - margin, max(trained) + margin
+    axes.set_ylim(bottom, top)
+    below = any(y < bottom for _, y in points)
+    if below or any(y > top for _, y in points):
+        y, va = (0.03, "bottom") if below else (0.97, "top")
+        look: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "ha": "right",
+            "fontsize": 8,
+            "color": _INK,
+        }
+        axes.text(0.98, y, "the initial model is off the scale", va=va, **look)
+
+
 def _legend(figure: Figure, axes: Axes, columns: int) -> None:
     handles, names = axes.get_legend_handles_labels()
     if handles:
@@ -191,31 +174,28 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
 
 
 def _draw_spread(axes: Axes, reports: Sequence[RoundReport], field: str) -> None:
-    by_name: dict[str, list[Point]] = {}
-    summary: list[tuple[float, float, float, float]] = []
+    lines: dict[str, list[Point]] = {}
+    rounds: list[float] = []
+    values: list[list[float]] = []  # of each round
     for report in reports:
-        known = [
-            (p.participant, v) for p in report.participants if (v := _value(p, field)) is not None
-        ]
-        for name, value in known:
-            by_name.setdefault(name, []).append((report.server_round, value))
-        if known:
-            values = [value for _, value in known]
-            middle = float(np.median(values))
-            summary.append((report.server_round, min(values), middle, max(values)))
-    if not summary:
-        return
-    rounds, low, middle, high = zip(*summary, strict=True)
+        known = {p.participant: _value(p, field) for p in report.participants}
+        for name, value in known.items():
+            if value is not None:
+                lines.setdefault(name, []).append((report.server_round, value))
+        if measured := [value for value in known.values() if value is not None]:
+            rounds.append(report.server_round)
+            values.append(measured)
+    low, high = [min(v) for v in values], [max(v) for v in values]
     axes.fill_between(
         rounds, low, high, color=_CENTRAL, alpha=0.15, lw=0, label="least to greatest"
     )
-    if len(by_name) <= _MOST_LINES:
-        for index, points in enumerate(by_name.values()):
-            label = "one participant" if index == 0 else "_"
-            _draw_line(axes, points, "-", color="#777777", lw=0.8, alpha=0.7, label=label)
-    _draw_line(
-        axes, list(zip(rounds, middle, strict=True)), "o-", color=_CENTRAL, lw=2, label="median"
-    )
+    thin: dict[str, Any] = {"color": "#777777", "lw": 0.8, "alpha": 0.7}
+    if len(lines) <= _MOST_LINES:
+        for index, points in enumerate(lines.values()):
+            _draw_line(axes, points, ".-", label="_" if index else "one participant", **thin)
+    middle = [float(np.median(v)) for v in values]
+    points = list(zip(rounds, middle, strict=True))
+    _draw_line(axes, points, "o-", color=_CENTRAL, lw=2, label="median")
 
 
 def _value(participant: ParticipantReport, field: str) -> float | None:
@@ -230,24 +210,9 @@ def _draw_failures(axes: Axes, reports: Sequence[RoundReport]) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.16 * (high - low), high)  # room for the crosses
     across = axes.get_xaxis_transform()
+    look: dict[str, Any] = {"color": _FAILED, "transform": across}
     rounds = [server_round for server_round, _ in failed]
-    axes.plot(
-        rounds,
-        [0.04] * len(rounds),
-        "x",
-        color=_FAILED,
-        ms=7,
-        mew=2,
-        transform=across,
-        label="failed",
-    )
-    for server_round, count in failed:
-        axes.text(
-            server_round,
-            0.075,
-            str(count),
-            color=_FAILED,
-            ha="center",
-            fontsize=9,
-            transform=across,
-        )
+    axes.plot(rounds, [0.04] * len(rounds), "x", ms=7, mew=2, label="failed", **look)
+    every = -(-len(failed) // _MOST_COUNTS)  # in a long run, numbers would run into each other
+    for server_round, count in failed[::every]:
+        axes.text(server_round, 0.075, str(count), ha="center", fontsize=9, **look)

@@ -1,10 +1,13 @@
-"""Run config -> the plain settings of each component, which never sees the whole config."""
+"""Run config -> the plain settings of each component, which never sees the whole config.
+
+What only the server needs is in `fl_app.server_settings`.
+"""
 
 from fl_app.config import RunConfig
+from fl_app.errors import ConfigError
+from fl_app.models import build_model
 from fl_app.partition import PartitionSpec
-from fl_app.stopping import Objective, StopSettings
 from fl_app.training import TrainingSettings
-from fl_app.workflow import WorkflowSettings
 
 
 def training_settings(config: RunConfig) -> TrainingSettings:
@@ -28,25 +31,37 @@ def partition_spec(config: RunConfig) -> PartitionSpec:
     )
 
 
-def workflow_settings(config: RunConfig) -> WorkflowSettings:
-    """Whom a run waits for, and how long."""
-    return WorkflowSettings(
-        num_participants=config.num_participants,
-        min_fit_clients=config.min_fit_clients,
-        round_deadline=config.round_deadline or None,
-        quorum_deadline=config.quorum_deadline or None,
-    )
+def class_names(config: RunConfig) -> tuple[str, ...]:
+    """Return the class names that participants with their own data agreed on, by label.
+
+    Raises:
+        ConfigError: If a name is empty or comes twice, or the model has fewer classes.
+    """
+    names = tuple(name.strip() for name in config.class_names.split(","))
+    if "" in names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"run config: class-names = {config.class_names!r} has an empty name, or one twice"
+        )
+    num_classes = getattr(build_model(config.model, config.seed), "num_classes", None)
+    if num_classes is not None and len(names) > num_classes:
+        raise ConfigError(
+            f"run config: class-names has {len(names)} names, the model {config.model} tells "
+            f"{num_classes} classes apart"
+        )
+    return names
 
 
-def stop_settings(config: RunConfig) -> StopSettings:
-    """When a run ends, and what its best model is."""
-    return StopSettings(
-        objective=Objective(config.monitor, config.best_metric),
-        target_accuracy=config.target_accuracy,
-        target_loss=config.target_loss,
-        patience=config.patience,
-        min_improvement=config.min_improvement,
-        update_tolerance=config.update_tolerance,
-        time_budget=config.time_budget,
-        max_failed_rounds=config.max_failed_rounds,
-    )
+def image_shape(config: RunConfig) -> tuple[int, int, int]:
+    """Return the shape (C, H, W) of the images that the model takes.
+
+    Raises:
+        ConfigError: If the model does not say.
+    """
+    shape = getattr(build_model(config.model, config.seed), "image_shape", None)
+    if shape is None:
+        raise ConfigError(
+            f"run config: the model {config.model} has no image_shape (C, H, W), which "
+            "dataset = 'own' needs to check images against"
+        )
+    channels, height, width = shape
+    return channels, height, width

@@ -5,6 +5,7 @@ keeps what it needs. On resume the past rounds are shown to it again, in order, 
 no saving: its state is a function of the history.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +15,7 @@ from flwr.common import Parameters
 from fl_app.errors import UserError
 from fl_app.reports import RoundReport, Score
 
-Monitor = Literal["central", "federated"]
+Monitor = Literal["auto", "central", "federated"]
 Metric = Literal["accuracy", "loss"]
 
 
@@ -27,7 +28,8 @@ class Objective:
     """What "better" means: which evaluation, and which of its numbers.
 
     Attributes:
-        monitor: The server's evaluation or the participants'.
+        monitor: The server's evaluation or the participants'; `auto` is the server's where
+            there is one.
         metric: `accuracy` is to be high, `loss` to be low.
     """
 
@@ -35,16 +37,18 @@ class Objective:
     metric: Metric
 
     def value(self, report: RoundReport) -> float | None:
-        """Return the number in a round's report, or `None` if it was not measured."""
-        score: Score | None = report.central if self.monitor == "central" else report.federated
-        return None if score is None else getattr(score, self.metric)
+        """Return the number in a round's report, or `None` if there is no finite one."""
+        scores = {"central": report.central, "federated": report.federated}
+        score: Score | None = scores.get(self.monitor, report.score)
+        value: float | None = None if score is None else getattr(score, self.metric)
+        return None if value is None or not math.isfinite(value) else value
 
     def gain(self, new: float, old: float) -> float:
         """Return by how much `new` is better than `old`; negative if it is worse."""
         return new - old if self.metric == "accuracy" else old - new
 
     def __str__(self) -> str:
-        return f"{self.monitor} {self.metric}"
+        return self.metric if self.monitor == "auto" else f"{self.monitor} {self.metric}"
 
 
 class TargetReached:

@@ -1,28 +1,27 @@
 """What a run is, at its start and at its end."""
 
+import json
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.metadata import version
 from logging import INFO
 from typing import Any
 
-import numpy as np
 import torch
 from flwr.common import Parameters
 from flwr.common.logger import log
-from numpy.typing import NDArray
 from torch import nn
 
 from fl_app.artifacts import BEST_MODEL, MODEL, RunDirectory, config_digest, weights_digest
 from fl_app.checkpoint import Checkpoint, ResumeError, check_identity, run_identity
 from fl_app.config import RunConfig
-from fl_app.data import Dataset
 from fl_app.models import travelling_names
-from fl_app.partition import label_counts, partition_digest
 from fl_app.plots import plot_label_distribution
 from fl_app.progress import format_duration
+from fl_app.run_plots import plot_communication, plot_participants
+from fl_app.server_data import ServerData
 from fl_app.stopping import BestModel
 from strategies.updates import Arrays
 from strategies.wire import decode_arrays
@@ -36,17 +35,15 @@ class Run:
 
     Attributes:
         config: The run config.
-        dataset: The data set in use.
+        data: What the server knows of the data.
         model: A model of the kind that is trained.
-        parts: Who holds which training examples.
         directory: Where results go.
         earlier_seconds: What earlier parts of a resumed run have taken.
     """
 
     config: RunConfig
-    dataset: Dataset
+    data: ServerData
     model: nn.Module
-    parts: Sequence[NDArray[np.int64]]
     directory: RunDirectory
     earlier_seconds: float = 0.0
     _start: float = field(default_factory=time.monotonic)
@@ -58,18 +55,21 @@ class Run:
     def write_start(self) -> None:
         """Write the resolved config and the partition plot."""
         self.directory.write_json("config.json", self.resolved_config())
-        labels = self.dataset.train.labels.numpy()
-        counts = label_counts(labels, self.parts, len(self.dataset.class_names))
-        title = f"{self.dataset.name}, {self.config.partitioner}: examples by participant"
+        partition = self.data.partition
+        if partition is None:
+            return
+        title = f"{self.data.name}, {self.config.partitioner}: examples by participant"
         self.directory.write_plot(
             "partition.png",
-            lambda path: plot_label_distribution(counts, self.dataset.class_names, path, title),
+            lambda path: plot_label_distribution(
+                partition.counts, self.data.class_names, path, title
+            ),
         )
 
     def resolved_config(self) -> dict[str, Any]:
         """Return the run config with `auto` resolved, and what it ran on."""
         return {
-            "run-config": self.config.as_run_config() | {"dataset": self.dataset.name},
+            "run-config": self.config.as_run_config() | {"dataset": self.data.name},
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in _PACKAGES},
         }
@@ -90,15 +90,22 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the results; the same on resume, or it is another run."""
-        settings = self.config.as_run_config() | {"dataset": self.dataset.name}
-        return run_identity(settings, partition_digest(list(self.parts)))
+        settings = self.config.as_run_config() | {"dataset": self.data.name}
+        partition = self.data.partition
+        return run_identity(settings, "" if partition is None else partition.sha256)
 
     def keep_best(self, parameters: Parameters) -> None:
         """Write a round's weights as the best model."""
         self._write_model(BEST_MODEL, decode_arrays(parameters.tensors))
 
     def _write_model(self, name: str, weights: Arrays) -> None:
-        metadata = {"model": self.config.model, "dataset": self.dataset.name}
+        metadata = {
+            "model": self.config.model,
+            "dataset": self.data.name,
+            "classes": json.dumps(list(self.data.class_names)),
+            "mean": repr(self.data.mean),
+            "std": repr(self.data.std),
+        }
         self.directory.write_model(name, weights, travelling_names(self.model), metadata)
 
     def digests(self) -> dict[str, str]:
@@ -117,8 +124,14 @@ class Run:
             best: Knows the best round.
         """
         directory, weights = self.directory, self.directory.weights
-        title = f"{self.config.model} on {self.dataset.name}, {len(self.parts)} participants"
+        config = self.config
+        title = f"{config.model} on {self.data.name}, {config.num_participants} participants"
         directory.write_history_plot(title)
+        for name, plot in (
+            ("communication.png", plot_communication),
+            ("participants.png", plot_participants),
+        ):
+            directory.write_plot(name, partial(plot, directory.reports, title=title))
         if weights is not None:
             self._write_model(MODEL, weights)
         summary = self._summary(reason, best)
@@ -134,9 +147,9 @@ class Run:
         return {
             "reason": reason,
             "rounds": last.server_round if last else 0,
-            "dataset": self.dataset.name,
+            "dataset": self.data.name,
             "model": self.config.model,
-            "participants": len(self.parts),
+            "participants": self.config.num_participants,
             "central": asdict(last.central) if last and last.central else None,
             "federated": asdict(last.federated) if last and last.federated else None,
             "best": {"round": best.best_round, str(best.objective): best.best},

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fl_app.data import Examples
+from fl_app.errors import ConfigError
 from fl_app.models import Arrays, get_weights, set_weights
 
 _EVALUATION_BATCH = 500
@@ -73,10 +74,12 @@ def resolve_device(device: str) -> torch.device:
     """Turn `auto` into a GPU if this process was given one, else the CPU.
 
     Raises:
-        ValueError: If `cuda` is asked for and there is none.
+        ConfigError: If `cuda` is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device = 'cuda', but this process sees no GPU; use 'auto' or 'cpu'")
+        raise ConfigError(
+            "run config: device = 'cuda', but this process sees no GPU; use 'auto' or 'cpu'"
+        )
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.deterministic = True  # the same weights again tomorrow
@@ -171,6 +174,18 @@ def _train_epoch(
         loss_sum += loss.detach() * len(batch)
         correct += (log_probabilities.detach().argmax(1) == targets).sum()
     return loss_sum, correct
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the probabilities [N, classes] of images [N, C, H, W] in one batch.
+
+    Raises:
+        RuntimeError: If the model does not take such images.
+    """
+    model.eval()
+    log_probabilities: Tensor = model(images)
+    return log_probabilities.exp()
 
 
 @torch.inference_mode()

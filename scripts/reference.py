@@ -109,7 +109,7 @@ def reference_rounds(
                 epochs=local_epochs,
                 batch_size=batch_size,
                 learning_rate=learning_rate,
-                generator=training_generator(seed, server_round, participant),
+                generator=training_generator(seed, server_round, str(participant)),
             )
             local_states.append(local.state_dict())
         weights = average(local_states, num_examples)

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import IO
 
 from scripts.app_staging import stage_app
+from scripts.display import Display
 from scripts.launch_options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.local_superlink import CONNECTION, Launch, LaunchError, command, start_superlink
 from scripts.processes import (
@@ -78,12 +79,17 @@ class RunLog(threading.Thread):
     def __init__(self, stream: IO[str], stop: StopSignals) -> None:
         super().__init__(daemon=True)
         self._stream = stream
+        self._display = Display()
         self._stop_signals = stop
         self.run_id: str | None = None
         self.results: Path | None = None
 
     def run(self) -> None:
         """Copy line by line until the stream ends."""
+        with self._display:
+            self._copy()
+
+    def _copy(self) -> None:
         for line in self._stream:
             plain = _ANSI.sub("", line)
             if found := _RUN_ID.search(plain):
@@ -91,7 +97,7 @@ class RunLog(threading.Thread):
             if found := _RESULTS.search(plain):
                 self.results = Path(found[1])
             try:
-                print(line, end="", flush=True)
+                self._display.show(line)
             except OSError:  # nobody reads our output any more
                 self._stop_signals.received.append(signal.SIGPIPE)
                 return

@@ -6,7 +6,15 @@ from logging import WARNING
 from typing import Any, TypeVar
 
 import numpy as np
-from flwr.common import EvaluateRes, FitIns, FitRes, Parameters, Scalar, ndarrays_to_parameters
+from flwr.common import (
+    EvaluateIns,
+    EvaluateRes,
+    FitIns,
+    FitRes,
+    Parameters,
+    Scalar,
+    ndarrays_to_parameters,
+)
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
@@ -16,6 +24,8 @@ from strategies.aggregators import Aggregator, weighted_mean
 from strategies.metrics import weighted_average
 from strategies.sampling import sample_participants
 from strategies.updates import (
+    DELTA,
+    UPDATE_KEY,
     Arrays,
     ClientUpdate,
     UpdateError,
@@ -23,11 +33,6 @@ from strategies.updates import (
     participant_order,
 )
 from strategies.wire import decode_arrays
-
-UPDATE_KEY = "update"
-"""In the fit config what the server asks for, in the fit metrics what the reply holds."""
-DELTA = "delta"
-WEIGHTS = "weights"
 
 _WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
@@ -114,15 +119,37 @@ class DeltaFedAvg(FedAvg):
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
             num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
+        sampled = self._sample(server_round, client_manager, num_sampled, num_required)
+        return [(proxy, FitIns(parameters, config)) for proxy in sampled]
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Sample the participants that evaluate the global weights; none if the share is 0."""
+        if self.fraction_evaluate == 0.0:
+            return []
+        config: dict[str, Scalar] = {}
+        if self.on_evaluate_config_fn is not None:
+            config.update(self.on_evaluate_config_fn(server_round))
+        sizes = self.num_evaluation_clients(client_manager.num_available())
+        sampled = self._sample(server_round, client_manager, *sizes)
+        return [(proxy, EvaluateIns(parameters, config)) for proxy in sampled]
+
+    def _sample(
+        self,
+        server_round: int,
+        client_manager: ClientManager,
+        num_sampled: int,
+        num_required: int,
+    ) -> list[ClientProxy]:
+        """Wait for the participants required, and draw some by seed, round and name."""
         client_manager.wait_for(num_required, timeout=_WAIT_SECONDS)
         proxies = {participant_of(proxy): proxy for proxy in client_manager.all().values()}
         if num_sampled > len(proxies):
             log(WARNING, "%s participants are needed, %s are here", num_sampled, len(proxies))
             return []
-        sampled = sample_participants(
-            proxies, num_sampled, seed=self.seed, server_round=server_round
-        )
-        return [(proxies[participant], FitIns(parameters, config)) for participant in sampled]
+        names = sample_participants(proxies, num_sampled, seed=self.seed, server_round=server_round)
+        return [proxies[name] for name in names]
 
     def aggregate_fit(
         self,
@@ -170,9 +197,7 @@ class DeltaFedAvg(FedAvg):
     ) -> tuple[float | None, dict[str, Scalar]]:
         """Average loss and metrics over the examples of the participants that have any."""
         usable = [
-            (proxy, result)
-            for proxy, result in _sorted_by_participant(results)
-            if result.num_examples > 0 and math.isfinite(result.loss)
+            (proxy, result) for proxy, result in _sorted_by_participant(results) if counts(result)
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
 
@@ -208,7 +233,8 @@ class DeltaFedAvg(FedAvg):
             return update
         check_update(update, self._global_weights)
         pairs = zip(arrays, self._global_weights, strict=True)
-        delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in pairs]
+        with np.errstate(over="ignore"):  # the check of the delta finds what is not finite
+            delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in pairs]
         return ClientUpdate(participant, delta, result.num_examples)
 
     def _aggregate_metrics(self, accepted: FitResults) -> dict[str, Scalar]:
@@ -217,6 +243,11 @@ class DeltaFedAvg(FedAvg):
         return self.fit_metrics_aggregation_fn(
             [(result.num_examples, result.metrics) for _, result in accepted]
         )
+
+
+def counts(result: EvaluateRes) -> bool:
+    """Tell whether an evaluation has a say in the average: finite, and over some examples."""
+    return result.num_examples > 0 and math.isfinite(result.loss)
 
 
 def participant_of(proxy: ClientProxy) -> str:

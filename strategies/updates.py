@@ -11,6 +11,12 @@ Arrays = list[NDArray[Any]]
 """A model or a delta: one array per parameter, in model order."""
 
 
+UPDATE_KEY = "update"
+"""In the fit config what the server asks for, in the fit metrics what the reply holds."""
+DELTA = "delta"
+WEIGHTS = "weights"
+
+
 class UpdateError(ValueError):
     """An update that must not be aggregated.
 

@@ -32,12 +32,17 @@ def decode_array(tensor: bytes) -> NDArray[Any]:
     version = np.lib.format.read_magic(stream)
     if version not in _HEADER_READERS:
         raise ValueError(f"version {version} of the .npy format is not supported")
-    shape, fortran_order, dtype = _HEADER_READERS[version](stream)
+    try:
+        shape, fortran_order, dtype = _HEADER_READERS[version](stream)
+    except Exception as error:  # NumPy's parser lets through whatever a hostile header provokes
+        raise ValueError(f"its header cannot be read: {error}") from error
     if dtype.kind not in "biuf":
         raise ValueError(f"dtype {dtype} is not a number")
+    if any(type(size) is not int or size < 0 for size in shape):
+        raise ValueError(f"shape {shape} is not one of whole numbers")
     data = memoryview(tensor)[stream.tell() :]
     expected = math.prod(shape) * dtype.itemsize
-    if any(size < 0 for size in shape) or len(data) != expected:
+    if len(data) != expected:
         raise ValueError(f"shape {shape} of {dtype} takes {expected} bytes, there are {len(data)}")
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
+from fl_app import artifacts, training
+from fl_app import client_app as client_app_module
 from fl_app.client_app import app as client_app
 from fl_app.server_app import app as server_app
 from tests.local_grid import Fault, LocalGrid
@@ -58,27 +60,23 @@ def die_at(point: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     if point == "train":  # in the middle of a round
-        import fl_app.client_app as module
-
-        train = module.local_update
+        train = training.local_update
 
         def dying_update(*args: Any, **kwargs: Any) -> Any:
             pass_or_die()
             return train(*args, **kwargs)
 
-        module.local_update = dying_update
+        client_app_module.local_update = dying_update  # type: ignore[attr-defined]
     elif point == "metrics":  # between the history and the checkpoint
         os_fsync = os.fsync
 
-        def dying_fsync(fd: int) -> None:
+        def dying_fsync(fd: Any) -> None:
             os_fsync(fd)
             if Path(f"/proc/self/fd/{fd}").readlink().name == "metrics.jsonl":
                 pass_or_die()
 
         os.fsync = dying_fsync
     elif point == "partial":  # half-way through writing a checkpoint
-        import fl_app.artifacts as artifacts
-
         write_atomically = artifacts.write_atomically
 
         def dying_write(path: Path, content: bytes) -> None:

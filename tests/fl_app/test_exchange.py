@@ -34,7 +34,7 @@ class CountingGrid(LocalGrid):
     pushes = 0
     empty_looks = 0
 
-    def push_messages(self, messages):
+    def push_messages(self, messages: Any) -> Any:
         self.pushes += 1
         return super().push_messages(messages)
 
@@ -159,7 +159,7 @@ def test_a_node_that_is_gone_fails_at_once():
 
 def test_a_node_that_goes_while_it_works_is_an_error():
     class Vanishing(CountingGrid):
-        def push_messages(self, messages):
+        def push_messages(self, messages: Any) -> Any:
             pushed = super().push_messages(messages)
             self.disconnect(1)
             return pushed

@@ -115,7 +115,7 @@ def test_one_step_of_the_cnn_equals_autograd_in_float64():
     generator = torch.Generator().manual_seed(1)
     data = Examples(torch.randn(8, 1, 28, 28, generator=generator), torch.arange(8))
     exact = build_model("simple-cnn", 0).double()
-    F.nll_loss(exact(data.images.double()), data.labels).backward()  # type: ignore[no-untyped-call]
+    F.nll_loss(exact(data.images.double()), data.labels).backward()
 
     update = train(build_model("simple-cnn", 0), data, batch=8, rate=0.01)
 
@@ -137,7 +137,7 @@ def test_several_epochs_equal_a_naive_loop():
         for batch in torch.split(torch.randperm(11, generator=generator), 4):
             output = model(data.images[batch].double())
             model.zero_grad()
-            F.nll_loss(output, data.labels[batch]).backward()  # type: ignore[no-untyped-call]
+            F.nll_loss(output, data.labels[batch]).backward()
             losses += F.nll_loss(output.detach(), data.labels[batch], reduction="none").tolist()
             right += int((output.argmax(1) == data.labels[batch]).sum())
             with torch.no_grad():

@@ -17,7 +17,6 @@ from fl_app.server_app import app as server_app
 from scripts.reference import as_shard, reference_rounds
 from tests.local_grid import LocalGrid
 
-
 # Weights are near 0.05, where neighbouring float32 are 4e-9 apart. After one step the two agree
 # to 1e-8; what is left after 60 steps is round-off that training has amplified. It grows with
 # every near-tied max-pool or relu that falls the other way, so many more steps prove less.

@@ -1,0 +1,29 @@
+"""Run config -> the plain settings of what only the server runs."""
+
+from fl_app.config import RunConfig
+from fl_app.stopping import Objective, StopSettings
+from fl_app.workflow import WorkflowSettings
+
+
+def workflow_settings(config: RunConfig) -> WorkflowSettings:
+    """Whom a run waits for, and how long."""
+    return WorkflowSettings(
+        num_participants=config.num_participants,
+        min_fit_clients=config.min_fit_clients,
+        round_deadline=config.round_deadline or None,
+        quorum_deadline=config.quorum_deadline or None,
+    )
+
+
+def stop_settings(config: RunConfig) -> StopSettings:
+    """When a run ends, and what its best model is."""
+    return StopSettings(
+        objective=Objective(config.monitor, config.best_metric),
+        target_accuracy=config.target_accuracy,
+        target_loss=config.target_loss,
+        patience=config.patience,
+        min_improvement=config.min_improvement,
+        update_tolerance=config.update_tolerance,
+        time_budget=config.time_budget,
+        max_failed_rounds=config.max_failed_rounds,
+    )

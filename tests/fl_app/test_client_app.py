@@ -1,0 +1,278 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from flwr.app import Context, Message, RecordDict
+from flwr.client import NumPyClient
+from flwr.common import GetPropertiesIns, NDArrays, ndarrays_to_parameters
+from flwr.compat.common.recorddict_compat import getpropertiesins_to_recorddict
+from flwr.server import ServerConfig
+from flwr.server.compat import LegacyContext
+from flwr.server.strategy import FedAdam, FedAvg, FedMedian, Krum
+from flwr.server.workflow import DefaultWorkflow
+from torch import Tensor, nn
+
+from fl_app.client_app import app, client_fn
+from fl_app.errors import ConfigError
+from fl_app.models import MODELS, build_model, get_weights
+from fl_app.workflow import FederatedWorkflow, WorkflowSettings
+from strategies import DeltaFedAvg
+from tests.local_grid import LocalGrid
+
+
+class Linear(nn.Module):
+    """A small model, so that rounds take milliseconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(28 * 28, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
+
+
+@pytest.fixture
+def config(run_config, monkeypatch) -> dict[str, Any]:
+    monkeypatch.setitem(MODELS, "linear", Linear)
+    return {**run_config, "model": "linear"}
+
+
+def node(config: dict[str, Any], state: RecordDict | None = None, **node_config: Any) -> Context:
+    return Context(
+        run_id=1,
+        node_id=5,
+        node_config={key.replace("_", "-"): value for key, value in node_config.items()},
+        state=RecordDict() if state is None else state,
+        run_config=config,
+    )
+
+
+def participant(
+    config: dict[str, Any], partition_id: int = 0, state: RecordDict | None = None
+) -> NumPyClient:
+    """The participant that answers a message, as Flower gets it."""
+    context = node(
+        config, state, partition_id=partition_id, num_partitions=config["num-participants"]
+    )
+    client = client_fn(context)
+    numpy_client: NumPyClient = client.numpy_client  # type: ignore[attr-defined]
+    return numpy_client
+
+
+def initial(config: dict[str, Any]) -> NDArrays:
+    return get_weights(build_model(config["model"], config["seed"]))
+
+
+def fit(config: dict[str, Any], partition_id: int = 0, **sent: Any) -> NDArrays:
+    return participant(config, partition_id).fit(initial(config), sent)[0]
+
+
+def bits(arrays: NDArrays) -> list[bytes]:
+    return [array.tobytes() for array in arrays]
+
+
+# The participant
+
+
+def test_it_returns_a_delta_when_asked_and_weights_otherwise(config):
+    w_t = initial(config)
+
+    delta, n, delta_metrics = participant(config).fit(w_t, {"update": "delta", "server-round": 1})
+    weights, _, weights_metrics = participant(config).fit(w_t, {"server-round": 1})
+
+    assert n == 1437 // 3
+    assert (delta_metrics["update"], weights_metrics["update"]) == ("delta", "weights")
+    for d, w_i, w in zip(delta, weights, w_t, strict=True):
+        np.testing.assert_array_equal(d, w_i - w)
+    norm = sum(float((d.astype(np.float64) ** 2).sum()) for d in delta) ** 0.5
+    assert delta_metrics["update-norm"] == pytest.approx(norm, rel=1e-5)
+    assert norm > 0.01
+
+
+def test_its_metrics_are_flat_scalars(config):
+    _, _, metrics = participant(config).fit(initial(config), {"update": "delta"})
+
+    assert set(metrics) >= {"train-loss", "train-accuracy", "update-norm", "train-seconds"}
+    assert all(isinstance(value, str | float | int) for value in metrics.values())
+
+
+def test_seed_round_and_partition_each_decide_the_order_of_examples(config):
+    base = bits(fit(config, 0, **{"server-round": 1}))
+
+    assert bits(fit(config, 0, **{"server-round": 1})) == base
+    assert bits(fit(config, 0, **{"server-round": 2})) != base
+    assert bits(fit(config, 1, **{"server-round": 1})) != base
+    assert bits(fit(config | {"seed": 43}, 0, **{"server-round": 1})) != base
+
+
+def test_without_the_servers_round_it_counts_its_own_in_the_state_that_persists(config):
+    state, w_t = RecordDict(), initial(config)
+
+    counted = [bits(participant(config, 0, state).fit(w_t, {})[0]) for _ in range(3)]
+
+    assert counted == [bits(fit(config, 0, **{"server-round": r})) for r in (1, 2, 3)]
+
+
+def test_it_counts_on_from_the_latest_round_it_was_told(config):
+    state, w_t = RecordDict(), initial(config)
+    participant(config, 0, state).fit(w_t, {"server-round": 7})
+
+    after = bits(participant(config, 0, state).fit(w_t, {})[0])
+
+    assert after == bits(fit(config, 0, **{"server-round": 8}))
+
+
+def test_weights_that_came_are_not_mutated(config):
+    w_t = initial(config)
+    before = bits(w_t)
+
+    participant(config).fit(w_t, {})
+    participant(config).evaluate(w_t, {})
+
+    assert bits(w_t) == before
+
+
+def test_it_evaluates_on_its_own_test_examples(config):
+    results = [participant(config, i).evaluate(initial(config), {}) for i in range(3)]
+
+    assert [n for _, n, _ in results] == [120, 120, 120]
+    assert len({loss for loss, _, _ in results}) == 3
+    for loss, _, metrics in results:
+        assert 1.5 < loss < 4  # near log(10): nobody has learnt anything yet
+        assert 0 <= float(metrics["accuracy"]) <= 1
+
+
+def test_it_says_who_it_is(config):
+    assert participant(config, 2).get_properties({})["participant"] == "2"
+
+
+def test_its_initial_weights_are_those_of_the_run(config):
+    assert bits(participant(config, 1).get_parameters({})) == bits(initial(config))
+
+
+def test_the_servers_data_set_goes_before_the_run_configs(config):
+    auto = config | {"dataset": "mnist"}
+
+    update = fit(auto, 0, dataset="digits", **{"server-round": 1})
+
+    assert bits(update) == bits(fit(config, 0, **{"server-round": 1}))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_training_and_evaluation_use_the_configs_number_of_threads(config, monkeypatch, threads):
+    seen: set[int] = set()
+
+    class Watching(Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.add(torch.get_num_threads())
+            return super().forward(images)
+
+    monkeypatch.setitem(MODELS, "linear", Watching)
+    one = participant(config | {"threads-per-client": threads})
+
+    one.fit(initial(config), {})
+    one.evaluate(initial(config), {})
+
+    assert seen == {threads}
+
+
+# The node config
+
+
+def test_a_missing_partition_id_is_refused_with_what_to_do(config):
+    with pytest.raises(ConfigError, match=r"partition-id is missing; start .* --node-config"):
+        client_fn(node(config, num_partitions=3))
+
+
+@pytest.mark.parametrize("partition_id", [-1, 3, "0", 1.0])
+def test_an_invalid_partition_id_is_refused_with_what_is_allowed(config, partition_id):
+    with pytest.raises(ConfigError, match=r"partition-id = .* must be a whole number from 0 to 2"):
+        client_fn(node(config, partition_id=partition_id, num_partitions=3))
+
+
+@pytest.mark.parametrize("num_partitions", [2, 4])
+def test_another_number_of_participants_is_refused_with_both_numbers(config, num_partitions):
+    with pytest.raises(ConfigError, match=rf"{num_partitions} participants.*num-participants = 3"):
+        client_fn(node(config, partition_id=0, num_partitions=num_partitions))
+
+
+def test_a_failure_is_answered_with_its_cause(config):
+    """Not with Flower's bare "crashed": the server's log and files tell what to mend."""
+    grid = LocalGrid(app, config, 1)  # one node, where the run config says three
+    (node_id,) = grid.contexts
+    content = getpropertiesins_to_recorddict(GetPropertiesIns({}))
+    message = Message(content, dst_node_id=node_id, message_type="get_properties")
+
+    (reply,) = grid.send_and_receive([message])
+
+    assert reply.has_error()
+    assert "num-participants = 3" in str(reply.error.reason)
+
+
+# Under strategies, ours and Flower's
+
+
+def run(
+    workflow: Any, strategy_class: type[FedAvg], config: dict[str, Any], order: int = 0, **more: Any
+) -> list[NDArrays]:
+    """Run two rounds; the global weights after each, the initial ones first."""
+    seen: list[NDArrays] = []
+
+    def see(server_round: int, weights: NDArrays, _config: Any) -> tuple[float, dict[str, Any]]:
+        seen.append([np.array(array) for array in weights])
+        return 0.0, {}
+
+    strategy = strategy_class(
+        initial_parameters=ndarrays_to_parameters(initial(config)),
+        evaluate_fn=see,
+        fit_metrics_aggregation_fn=lambda metrics: {},
+        evaluate_metrics_aggregation_fn=lambda metrics: {},
+        **more,
+    )
+    context = LegacyContext(node(config), config=ServerConfig(num_rounds=2), strategy=strategy)
+    workflow(LocalGrid(app, config, 3, order=order), context)
+    return seen
+
+
+def ours() -> FederatedWorkflow:
+    return FederatedWorkflow([], WorkflowSettings(num_participants=3, quorum_deadline=30.0))
+
+
+flowers_strategies = pytest.mark.parametrize("strategy_class", [FedAvg, FedAdam, FedMedian, Krum])
+
+
+@flowers_strategies
+@pytest.mark.parametrize("workflow", [ours, DefaultWorkflow])
+def test_flowers_own_strategies_are_served(config, workflow, strategy_class):
+    start, first, second = run(workflow(), strategy_class, config)
+
+    for before, after in ((start, first), (first, second)):
+        for old, new in zip(before, after, strict=True):
+            assert new.shape == old.shape
+            assert np.isfinite(new).all()
+            assert (new != old).any()
+
+
+@pytest.mark.parametrize("workflow", [ours, DefaultWorkflow])
+def test_deltas_and_averaged_weights_lead_to_the_same_model(config, workflow):
+    by_delta = run(ours(), DeltaFedAvg, config)[-1]
+    by_weights = run(workflow(), FedAvg, config)[-1]
+
+    for ours_, theirs in zip(by_delta, by_weights, strict=True):
+        np.testing.assert_allclose(ours_, theirs, rtol=0, atol=1e-6)
+
+
+def test_delta_fedavg_runs_under_flowers_own_workflow(config):
+    by_default = run(DefaultWorkflow(), DeltaFedAvg, config)[-1]
+    by_ours = run(ours(), DeltaFedAvg, config)[-1]
+
+    for one, other in zip(by_default, by_ours, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
+
+
+def test_the_order_of_arrival_does_not_change_a_bit(config):
+    first, second = (run(ours(), DeltaFedAvg, config, order=order)[-1] for order in (1, 2))
+
+    assert bits(first) == bits(second)
