@@ -67,7 +67,7 @@ def _partition_id(node_config: NodeConfig, config: RunConfig) -> int:
             f"there are {num_partitions} participants, but num-participants = "
             f"{config.num_participants} in the run config; make the two equal"
         )
-    if not isinstance(partition_id, int) or not 0 <= partition_id < config.num_participants:
+    if type(partition_id) is not int or not 0 <= partition_id < config.num_participants:
         raise ConfigError(
             f"node config: partition-id = {partition_id!r} is not allowed; "
             f"it must be a whole number from 0 to {config.num_participants - 1}"

@@ -76,7 +76,7 @@ def build_model(name: str, seed: int) -> nn.Module:
             f"the models are {', '.join(sorted(MODELS))}"
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(Stream.INITIAL_WEIGHTS, seed))
+        torch.default_generator.manual_seed(derive_seed(Stream.INITIAL_WEIGHTS, seed))
         return MODELS[name]()
 
 

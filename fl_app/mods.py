@@ -49,10 +49,14 @@ def give_up_at_deadline(
     def on_alarm(signum: int, frame: object) -> None:
         raise RoundOver("gave up at the round's deadline")
 
-    previous = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler = signal.signal(signal.SIGALRM, on_alarm)
+    start = time.monotonic()
+    outer, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         return call_next(message, context)
     finally:
+        # Whoever had set an alarm before gets it back, with what is left of its time.
+        left = max(outer - (time.monotonic() - start), 1e-3) if outer else 0.0
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, left, interval)

@@ -7,7 +7,7 @@ from logging import WARNING
 from typing import Any, TypeVar, cast
 
 from flwr.app import RecordDict
-from flwr.common import EvaluateRes, FitIns, FitRes, Parameters
+from flwr.common import Code, EvaluateRes, FitIns, FitRes, Parameters
 from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     evaluateins_to_recorddict,
@@ -181,9 +181,12 @@ def _decode(
     for reply in replies:
         if reply.content is not None:
             try:
-                answers.append((reply.proxy, decode(reply.content)))
+                answer = decode(reply.content)
+                if answer.status.code != Code.OK:
+                    raise ValueError(answer.status.message or answer.status.code.name)
+                answers.append((reply.proxy, answer))
             except (KeyError, TypeError, ValueError) as error:
-                name, failure = participant_of(reply.proxy), f"its reply cannot be read: {error!r}"
+                name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
                 log(WARNING, "participant %s: %s", name, failure)
                 reply = replace(reply, content=None, failure=failure)
         decoded.append(reply)

@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The machine may be busy: no example is too slow to be right.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 PROJECT = Path(__file__).parents[1]
 

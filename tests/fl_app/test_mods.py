@@ -65,9 +65,20 @@ def test_a_round_that_is_over_is_not_begun(context):
 
 def test_nothing_is_left_ticking_after_a_reply(context):
     before = signal.getsignal(signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     assert give_up_at_deadline(instruction(), context, answer).has_content()
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_alarm_that_was_set_before_is_kept(context):
+    outer = signal.setitimer(signal.ITIMER_REAL, 500)
+    try:
+        give_up_at_deadline(instruction(), context, answer)
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 490 < left <= 500
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *outer)
 
 
 def test_another_thread_is_served_without_an_alarm(context):

@@ -290,6 +290,12 @@ def animate(path: Path) -> None:
     frames[0].save(path, save_all=True, append_images=frames[1:])
 
 
+def colourful(path: Path) -> None:
+    palette = Image.new("P", (SIZE, SIZE), 1)
+    palette.putpalette([0, 0, 0, 255, 0, 51])
+    palette.save(path)
+
+
 def transparent(path: Path) -> None:
     Image.fromarray(pixels(1, SIZE, SIZE)[0]).save(path, transparency=7)
 
@@ -305,6 +311,7 @@ def transparent(path: Path) -> None:
         (cut, "is damaged"),
         (bomb, "far larger"),
         (animate, "several frames"),
+        (colourful, "a palette of colours"),
         (transparent, "transparent"),
     ],
 )

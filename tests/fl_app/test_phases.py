@@ -111,7 +111,7 @@ def test_everybody_who_was_asked_is_described():
         (error, "no memory"),
         (silence, "no reply within the deadline of 0.2 s"),
         (not_a_number, "array 0 holds 1 values that are not finite"),
-        (without_content, "cannot be read"),
+        (without_content, "cannot be used"),
     ],
 )
 def test_who_fails_is_named_with_the_cause_and_the_others_count(fault, reason):
