@@ -139,7 +139,7 @@ def _check_headers(path: Path, images: Header, labels: Header, agreement: Agreem
 
 def _check_shape(path: Path, shape: tuple[int, ...], agreement: Agreement) -> None:
     channels, height, width = agreement.image_shape
-    allowed = [(channels, height, width), (height, width, channels)]
+    allowed: list[tuple[int, ...]] = [(channels, height, width), (height, width, channels)]
     if channels == 1:
         allowed.append((height, width))
     if len(shape) < 2 or shape[1:] not in allowed:

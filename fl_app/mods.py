@@ -10,7 +10,11 @@ from flwr.clientapp.typing import ClientAppCallable
 from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 
-from fl_app.errors import UserError
+from fl_app.errors import ConfigError, UserError
+
+
+class RoundOver(UserError):  # noqa: N818 - says what happened, and nobody is at fault
+    """The round's deadline passed before this participant was done."""
 
 
 def report_failures(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -23,11 +27,11 @@ def report_failures(message: Message, context: Context, call_next: ClientAppCall
         expected = isinstance(error, UserError)
         cause = str(error) if expected else f"{type(error).__name__}: {error}"
         log(ERROR, "participant %s: %s", who, cause, exc_info=None if expected else error)
+        if "data" in node and not isinstance(error, ConfigError | RoundOver):
+            # What an error says of a participant's own data (a file's name may be a person's)
+            # stays on its node.
+            cause = f"{type(error).__name__}; its own log says more"
         return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, cause), reply_to=message)
-
-
-class RoundOver(UserError):  # noqa: N818 - says what happened, and nobody is at fault
-    """The round's deadline passed before this participant was done."""
 
 
 def give_up_at_deadline(

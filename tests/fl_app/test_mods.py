@@ -6,7 +6,7 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from fl_app.errors import ConfigError, UserError
+from fl_app.errors import ConfigError, DataError, UserError
 from fl_app.mods import give_up_at_deadline, report_failures
 
 
@@ -44,6 +44,17 @@ def test_a_user_error_is_told_in_a_sentence(context, caplog):
 
     assert reply.error.reason == "partition-id is missing"
     assert "Traceback" not in caplog.text
+
+
+def test_what_an_error_says_of_own_data_stays_on_the_node(context, caplog):
+    def fail(message, context):
+        raise DataError("/data/jane-doe.png is damaged")
+
+    context.node_config["data"] = "/data"
+    reply = report_failures(instruction(), context, fail)
+
+    assert reply.error.reason == "DataError; its own log says more"
+    assert "jane-doe" in caplog.text
 
 
 def test_a_participant_that_sleeps_gives_up_at_the_deadline(context):
