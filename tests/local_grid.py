@@ -1,7 +1,7 @@
 """A grid that runs the real `ClientApp` in this process: rounds in milliseconds, no Ray."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -30,6 +30,7 @@ class LocalGrid(Grid):
         num_nodes: int,
         order: int = 0,
         faults: Mapping[int, Fault] | None = None,
+        node_configs: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.faults = dict(faults or {})
         self._random = random.Random(order)
@@ -40,15 +41,24 @@ class LocalGrid(Grid):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
         self.contexts: dict[int, Context] = {}
         for partition_id in range(num_nodes):
-            self.connect(partition_id, run_config, num_nodes)
+            own = None if node_configs is None else node_configs[partition_id]
+            self.connect(partition_id, run_config, num_nodes, own)
 
-    def connect(self, partition_id: int, run_config: Mapping[str, Any], num_nodes: int) -> int:
+    def connect(
+        self,
+        partition_id: int,
+        run_config: Mapping[str, Any],
+        num_nodes: int,
+        node_config: Mapping[str, Any] | None = None,
+    ) -> int:
         """Add a node; like Flower's, its id is random and says nothing."""
         node_id = self._random.getrandbits(62)
         self.contexts[node_id] = Context(
             run_id=1,
             node_id=node_id,
-            node_config={"partition-id": partition_id, "num-partitions": num_nodes},
+            node_config=dict(
+                node_config or {"partition-id": partition_id, "num-partitions": num_nodes}
+            ),
             state=RecordDict(),
             run_config=dict(run_config),
         )
@@ -97,7 +107,7 @@ class LocalGrid(Grid):
         context = self.contexts.get(message.metadata.dst_node_id)
         if context is None:
             return Message(Error(5, "node unavailable"), reply_to=message)
-        fault = self.faults.get(int(context.node_config["partition-id"]))
+        fault = self.faults.get(int(str(context.node_config.get("partition-id", -1))))
 
         def reply() -> Message:
             return self._client_app(message, context)
