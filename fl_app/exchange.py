@@ -14,6 +14,9 @@ _POLL_SHARE = 0.02
 _POLL_MIN_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.25
 
+# Flower puts whole tracebacks into a reason; the first line says what happened.
+_REASON_LENGTH = 500
+
 
 class MessageType(StrEnum):
     """What a message asks a participant to do, in Flower's terms."""
@@ -117,5 +120,6 @@ def exchange(
 
 def _reply(proxy: GridClientProxy, message: Message, seconds: float) -> Reply:
     if message.has_error():
-        return Reply(proxy, None, message.error.reason or f"error {message.error.code}", seconds)
+        reason = (message.error.reason or f"error {message.error.code}").strip()
+        return Reply(proxy, None, reason.splitlines()[0][:_REASON_LENGTH], seconds)
     return Reply(proxy, message.content, None, seconds)

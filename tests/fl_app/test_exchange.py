@@ -182,3 +182,9 @@ def test_replies_of_an_earlier_exchange_do_not_enter_a_later_one():
     assert all(reply.content is None for reply in late.values())
     assert len(replies) == 2
     assert all(reply.content is not None for reply in replies.values())
+
+
+def test_of_a_traceback_the_first_line_is_the_reason():
+    trace = "ActorDiedError: the worker died\n  pid: 7\n  more\n"
+    reply = send(grid_of(1, {0: error_with(trace)}))[0]
+    assert reply.failure == "ActorDiedError: the worker died"
