@@ -17,12 +17,13 @@ from fl_app.config import RunConfig
 from fl_app.data import Examples
 from fl_app.errors import tell_user_errors_in_a_sentence
 from fl_app.models import build_model, get_weights, set_weights
+from fl_app.objective import BestModel
 from fl_app.paths import new_run_directory, resolve_resume
 from fl_app.progress import ProgressLog
 from fl_app.protocol import DATASET_KEY, ROUND_KEY
 from fl_app.server_data import ServerData, load_server_data
 from fl_app.server_settings import stop_settings, workflow_settings
-from fl_app.stopping import BestModel, replay, stop_conditions
+from fl_app.stopping import replay, stop_conditions
 from fl_app.summary import Run
 from fl_app.training import evaluate, resolve_device
 from fl_app.workflow import FederatedWorkflow, RoundHook

@@ -1,7 +1,8 @@
 """Run config -> the plain settings of what only the server runs."""
 
 from fl_app.config import RunConfig
-from fl_app.stopping import Objective, StopSettings
+from fl_app.objective import Objective
+from fl_app.stopping import StopSettings
 from fl_app.workflow import WorkflowSettings
 
 

@@ -18,11 +18,11 @@ from fl_app.artifacts import BEST_MODEL, MODEL, RunDirectory, config_digest, wei
 from fl_app.checkpoint import Checkpoint, ResumeError, check_identity, run_identity
 from fl_app.config import RunConfig
 from fl_app.models import travelling_names
+from fl_app.objective import BestModel
 from fl_app.plots import plot_label_distribution
 from fl_app.progress import format_duration
 from fl_app.run_plots import plot_communication, plot_participants
 from fl_app.server_data import ServerData
-from fl_app.stopping import BestModel
 from strategies.updates import Arrays
 from strategies.wire import decode_arrays
 

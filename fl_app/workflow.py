@@ -96,14 +96,16 @@ class FederatedWorkflow:
         reason = None
         if self._done is None:
             reason = self._after_round(self._evaluate_initial(context, parameters), parameters)
+        if reason is not None:
+            return reason
         participants.wait_for(settings.num_participants, settings.quorum_deadline)
         for server_round in range((self._done or 0) + 1, context.config.num_rounds + 1):
-            if reason is not None:
-                return reason
             participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
             report, parameters = self._run_round(server_round, parameters, phases, context)
             reason = self._after_round(report, parameters)
-        return reason or f"all {context.config.num_rounds} rounds are done"
+            if reason is not None:
+                return reason
+        return f"all {context.config.num_rounds} rounds are done"
 
     def _evaluate_initial(self, context: LegacyContext, parameters: Parameters) -> RoundReport:
         start = time.monotonic()

@@ -3,13 +3,12 @@ from dataclasses import replace
 import pytest
 from flwr.common import Parameters
 
+from fl_app.objective import BestModel, Objective
 from fl_app.reports import ParticipantReport, RoundReport, Score
 from fl_app.stopping import (
-    BestModel,
     FailedRounds,
     FailedRoundsError,
     NoImprovement,
-    Objective,
     SmallUpdate,
     StopSettings,
     TargetReached,
