@@ -21,6 +21,8 @@ from strategies.updates import participant_order
 _POLL_SECONDS = 0.1
 _REPORT_SECONDS = 10.0
 _PROPERTIES_SECONDS = 120.0
+# A node that was refused may be put right, or its name become free: ask again now and then.
+_ASK_AGAIN_SECONDS = 30.0
 
 
 class QuorumError(UserError):
@@ -45,7 +47,7 @@ class Participants:
         self._grid = grid
         self._client_manager = client_manager
         self._nodes: dict[int, GridClientProxy] = {}
-        self._refused: set[int] = set()  # node ids that are not asked again
+        self._refused: dict[int, float] = {}  # node ids, and when they may be asked again
 
     def names(self) -> list[str]:
         """Return the names of the participants connected, sorted."""
@@ -58,8 +60,14 @@ class Participants:
             proxy = self._nodes.pop(node_id)
             self._client_manager.unregister(proxy)
             log(WARNING, "participant %s has disconnected", participant_of(proxy))
-        self._refused &= connected
-        self._introduce(sorted(connected - set(self._nodes) - self._refused))
+            self._refused.clear()  # its name is free
+        self._introduce(sorted(self._to_ask(connected)))
+
+    def _to_ask(self, connected: set[int]) -> set[int]:
+        """Return who is connected and not registered, but for those refused a moment ago."""
+        now = time.monotonic()
+        waiting = {node_id for node_id, when in self._refused.items() if now < when}
+        return connected - set(self._nodes) - waiting
 
     def wait_for(self, num_needed: int, deadline: float | None = None) -> None:
         """Wait until enough participants are connected, and say so while waiting.
@@ -91,8 +99,8 @@ class Participants:
     def _missing(self, num_needed: int) -> bool:
         """Tell whether participants are missing; names are asked for when all may be there."""
         if len(self._nodes) < num_needed:
-            connected = set(self._grid.get_node_ids()) - self._refused
-            if len(connected) >= num_needed:
+            connected = set(self._grid.get_node_ids())
+            if len(self._nodes) + len(self._to_ask(connected)) >= num_needed:
                 self.refresh()
         return len(self._nodes) < num_needed
 
@@ -123,7 +131,7 @@ class Participants:
             self._register(reply.proxy)
 
     def _refuse(self, proxy: GridClientProxy, reason: str) -> None:
-        self._refused.add(proxy.node_id)
+        self._refused[proxy.node_id] = time.monotonic() + _ASK_AGAIN_SECONDS
         log(WARNING, "node %s is left out, it %s", proxy.cid, reason)
 
     def _register(self, proxy: GridClientProxy) -> None:

@@ -119,6 +119,19 @@ def test_a_second_node_of_a_name_is_left_out_until_the_first_is_gone(flower_log)
     assert str(node_id) not in manager.all()
     assert f"node {node_id} is left out, it calls itself participant 1" in flower_log.text
 
+    first = next(
+        node
+        for node in grid.contexts
+        if node != node_id
+        and str(node) in manager.all()
+        and grid.contexts[node].node_config["partition-id"] == 1
+    )
+    del grid.contexts[first]
+    participants.refresh()
+
+    assert participants.names() == ["0", "1"]
+    assert str(node_id) in manager.all()
+
 
 def test_of_two_that_call_themselves_the_same_one_takes_part():
     _, manager, participants = setting(4, lambda partition_id: "twin")
@@ -202,3 +215,22 @@ def test_an_empty_federation_misses_its_quorum():
 
     with pytest.raises(QuorumError, match=r"0 of the 1 participants needed are connected \(none\)"):
         participants.wait_for(1, deadline=0.1)
+
+
+def test_a_node_that_was_refused_is_asked_again_after_a_while(monkeypatch):
+    monkeypatch.setattr("fl_app.participants._ASK_AGAIN_SECONDS", 0.3)
+    asked = []
+
+    def name_of(partition_id):
+        asked.append(partition_id)
+        return "mended" if len(asked) > 1 else RuntimeError("no such file")
+
+    _, _, participants = setting(1, name_of)
+    participants.refresh()
+    participants.refresh()
+    assert (participants.names(), len(asked)) == ([], 1)
+
+    time.sleep(0.4)
+    participants.refresh()
+
+    assert participants.names() == ["mended"]
