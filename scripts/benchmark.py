@@ -1,0 +1,92 @@
+"""Measure training, evaluation and aggregation on this machine, as ratios.
+
+Every case runs in turn with the others, and the ratio is the median over neighbours in time,
+so that a busy machine blurs the table rather than tilts it.
+
+    scripts/benchmark
+    scripts/benchmark --repeats 9 --output benchmark.json
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import flwr
+import numpy as np
+import torch
+
+from fl_app.paths import resolve_data_dir
+from scripts.benchmark_aggregation import measure_aggregation, sizes
+from scripts.benchmark_table import as_markdown
+from scripts.benchmark_training import measure_training, pictures
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the numbers were measured on, and how busy it is."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "flwr": flwr.__version__,
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name with its vector instructions, as torch sees them."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{platform.machine()}, {capability}"
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    summary, _, more = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="scripts/benchmark",
+        description=summary,
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each case; default 5")
+    parser.add_argument(
+        "--examples", type=int, default=3000, help="examples of a local epoch; default 3000"
+    )
+    parser.add_argument("--quick", action="store_true", help="only see that it works")
+    parser.add_argument("--data-dir", default="", help="folder that holds MNIST/")
+    parser.add_argument("--output", type=Path, help="write the numbers to this file, as JSON")
+    parsed = parser.parse_args(arguments)
+    if parsed.repeats < 1 or parsed.examples < 1:
+        parser.error("--repeats and --examples must be at least 1")
+    if parsed.quick:
+        parsed.repeats, parsed.examples = 1, 64
+    return parsed
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the tables, and write them down if asked to."""
+    options = parse(arguments)
+    before = machine()
+    folder = str(Path(options.data_dir).resolve()) if options.data_dir else ""
+    data, kind = pictures(resolve_data_dir(folder), options.examples)
+
+    rows = measure_training(data, options.repeats)
+    for size in sizes(options.quick):
+        rows += measure_aggregation(size, options.repeats)
+
+    print(as_markdown(rows))
+    print(", ".join(f"{key} {value}" for key, value in before.items()))
+    print(f"trained on {kind}, {options.examples} examples; {options.repeats} repeats of each case")
+    if options.output is not None:
+        record = {"machine": before, "data": kind, "rows": [asdict(row) for row in rows]}
+        options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
