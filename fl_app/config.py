@@ -53,6 +53,10 @@ class RunConfig(BaseModel):
     )
     learning_rate: float = Field(gt=0, description="Step size of the local SGD.")
     batch_size: int = Field(ge=1, description="Examples per step; the short last batch is kept.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        description="Arithmetic of local training. bfloat16 is faster where the processor has it "
+        "and rounds coarser; weights, updates and evaluation stay float32."
+    )
     seed: int = Field(
         ge=0, lt=2**63, description="Decides initial weights, partition, sampling, batch order."
     )

@@ -15,7 +15,7 @@ from flwr.serverapp import Grid
 
 from fl_app.errors import UserError
 from fl_app.exchange import Instruction, MessageType, exchange
-from strategies.delta_fedavg import participant_of
+from strategies.replies import participant_of
 from strategies.updates import participant_order
 
 _POLL_SECONDS = 0.1

@@ -23,7 +23,8 @@ from flwr.serverapp import Grid
 
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
 from fl_app.reports import ParticipantReport, Score, as_number
-from strategies.delta_fedavg import DeltaFedAvg, counts, participant_of
+from strategies.delta_fedavg import DeltaFedAvg
+from strategies.replies import counts, participant_of
 from strategies.updates import participant_order
 
 Answer = TypeVar("Answer", FitRes, EvaluateRes)

@@ -5,9 +5,9 @@ What only the server needs is in `fl_app.server_settings`.
 
 from fl_app.config import RunConfig
 from fl_app.errors import ConfigError
+from fl_app.local_sgd import TrainingSettings
 from fl_app.models import build_model
 from fl_app.partition import PartitionSpec
-from fl_app.training import TrainingSettings
 
 
 def training_settings(config: RunConfig) -> TrainingSettings:
@@ -16,6 +16,7 @@ def training_settings(config: RunConfig) -> TrainingSettings:
         epochs=config.local_epochs,
         batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        precision=config.precision,
     )
 
 

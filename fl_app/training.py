@@ -1,4 +1,4 @@
-"""The only local-training loop and the only evaluation loop of the project."""
+"""A participant's local update, and the only evaluation loop of the project."""
 
 import math
 import time
@@ -15,24 +15,10 @@ from torch import Tensor, nn
 
 from fl_app.data import Examples
 from fl_app.errors import ConfigError
+from fl_app.local_sgd import Score, TrainingSettings, batches_of, seeded_layers, train_epoch
 from fl_app.models import Arrays, get_weights, set_weights
 
 _EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a participant trains.
-
-    Attributes:
-        epochs: Passes over the participant's own examples.
-        batch_size: Examples per step; the short last batch of an epoch is kept.
-        learning_rate: Step size of plain SGD.
-    """
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -133,47 +119,23 @@ def local_update(
     # Channels last is the layout the CPU's and the GPU's convolutions are fastest in.
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=settings.learning_rate, fused=True)
     images, labels = examples.images.to(device), examples.labels.to(device)
-    loss = correct = torch.zeros(())
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(generator.initial_seed())  # for the layers that draw by themselves
-        for _ in range(settings.epochs):
+    score = None
+    with seeded_layers(generator.initial_seed(), device):
+        for epoch in range(settings.epochs):
             order = torch.randperm(len(examples), generator=generator).to(device)
-            loss, correct = _train_epoch(
-                model, optimizer, images, labels, torch.split(order, settings.batch_size)
-            )
+            batches = batches_of(images, labels, order, settings.batch_size)
+            score = Score(device) if epoch == settings.epochs - 1 else None
+            train_epoch(model, batches, settings, score)
     local_weights = get_weights(model)
     return LocalUpdate(
         weights=local_weights,
         delta=[w_i - w_t for w_i, w_t in zip(local_weights, weights, strict=True)],
         num_examples=len(examples),
-        loss=float(loss) / len(examples),
-        accuracy=float(correct) / len(examples),
+        loss=0.0 if score is None else float(score.loss) / len(examples),
+        accuracy=0.0 if score is None else int(score.correct) / len(examples),
         seconds=time.perf_counter() - start,
     )
-
-
-def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
-    batches: Sequence[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Run one step per batch; return the summed loss and the number right, on the device."""
-    loss_sum = torch.zeros((), device=images.device, dtype=torch.float64)
-    correct = torch.zeros((), device=images.device, dtype=torch.int64)
-    for batch in batches:
-        targets = labels[batch]
-        log_probabilities = model(images[batch])
-        loss = F.nll_loss(log_probabilities, targets)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss_sum += loss.detach() * len(batch)
-        correct += (log_probabilities.detach().argmax(1) == targets).sum()
-    return loss_sum, correct
 
 
 @torch.inference_mode()

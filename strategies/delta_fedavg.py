@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from logging import WARNING
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from flwr.common import (
@@ -21,7 +21,9 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
 
 from strategies.aggregators import Aggregator, weighted_mean
+from strategies.finite import num_not_finite
 from strategies.metrics import weighted_average
+from strategies.replies import counts, participant_of, sorted_by_participant
 from strategies.sampling import sample_participants
 from strategies.updates import (
     DELTA,
@@ -30,13 +32,11 @@ from strategies.updates import (
     ClientUpdate,
     UpdateError,
     check_update,
-    participant_order,
 )
 from strategies.wire import decode_arrays
 
 _WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
-Result = TypeVar("Result")
 FitResults = list[tuple[ClientProxy, FitRes]]
 EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 
@@ -171,7 +171,7 @@ class DeltaFedAvg(FedAvg):
             means that the global model stays as it was: no update was valid, or there
             were failures and `accept_failures` is off.
         """
-        updates, accepted = self._valid_updates(_sorted_by_participant(results))
+        updates, accepted = self._valid_updates(sorted_by_participant(results))
         needed = max(1, self.min_updates)
         if len(updates) < needed:
             line = "round %s changes nothing: %s valid updates, %s needed"
@@ -184,7 +184,7 @@ class DeltaFedAvg(FedAvg):
         weights = self._global_weights
         new_weights = delta if weights is None else _add(weights, delta)  # step 4
 
-        if not all(np.isfinite(array).all() for array in new_weights):
+        if any(num_not_finite(array) for array in new_weights):
             log(WARNING, "round %s: the aggregate overflows and is dropped", server_round)
             return None, {}
         return ndarrays_to_parameters(new_weights), self._aggregate_metrics(accepted)
@@ -197,7 +197,7 @@ class DeltaFedAvg(FedAvg):
     ) -> tuple[float | None, dict[str, Scalar]]:
         """Average loss and metrics over the examples of the participants that have any."""
         usable = [
-            (proxy, result) for proxy, result in _sorted_by_participant(results) if counts(result)
+            (proxy, result) for proxy, result in sorted_by_participant(results) if counts(result)
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
 
@@ -243,23 +243,6 @@ class DeltaFedAvg(FedAvg):
         return self.fit_metrics_aggregation_fn(
             [(result.num_examples, result.metrics) for _, result in accepted]
         )
-
-
-def counts(result: EvaluateRes) -> bool:
-    """Tell whether an evaluation has a say in the average: finite, and over some examples."""
-    return result.num_examples > 0 and math.isfinite(result.loss)
-
-
-def participant_of(proxy: ClientProxy) -> str:
-    """Return the name that identifies a participant in every run, or else its node id."""
-    name = proxy.properties.get("participant")
-    return name if isinstance(name, str) else str(proxy.cid)
-
-
-def _sorted_by_participant(
-    results: list[tuple[ClientProxy, Result]],
-) -> list[tuple[ClientProxy, Result]]:
-    return sorted(results, key=lambda pair: participant_order(participant_of(pair[0])))
 
 
 def _add(weights: Arrays, delta: Arrays) -> Arrays:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from strategies.finite import num_not_finite
+
 Arrays = list[NDArray[Any]]
 """A model or a delta: one array per parameter, in model order."""
 
@@ -93,10 +95,6 @@ def _array_fault(delta: Arrays, like: Sequence[NDArray[Any]]) -> str | None:
             return f"array {index} has shape {array.shape}, the model's has {expected.shape}"
         if array.dtype != expected.dtype:
             return f"array {index} has dtype {array.dtype}, the model's has {expected.dtype}"
-        # A sum is finite only if all its terms are, and takes a fraction of the time;
-        # finite terms may still overflow it, so only a suspicion is looked at closely.
-        with np.errstate(over="ignore", invalid="ignore"):
-            suspicious = not np.isfinite(array.sum())
-        if suspicious and (bad := int(np.count_nonzero(~np.isfinite(array)))):
+        if bad := num_not_finite(array):
             return f"array {index} holds {bad} values that are not finite"
     return None

@@ -4,10 +4,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app import training
+from fl_app import local_sgd, training
 from fl_app.data import Examples
+from fl_app.local_sgd import Precision, TrainingSettings
 from fl_app.models import build_model, get_weights, set_weights
-from fl_app.training import LocalUpdate, TrainingSettings, evaluate, local_update, resolve_device
+from fl_app.training import LocalUpdate, evaluate, local_update, resolve_device
 
 
 class Softmax(nn.Module):
@@ -59,12 +60,13 @@ def train(
     batch: int = 4,
     rate: float = 0.1,
     seed: int = 7,
+    precision: Precision = "float32",
 ) -> LocalUpdate:
     return local_update(
         model,
         get_weights(model),
         data,
-        TrainingSettings(epochs, batch, rate),
+        TrainingSettings(epochs, batch, rate, precision),
         torch.Generator().manual_seed(seed),
     )
 
@@ -111,17 +113,26 @@ def test_one_step_by_hand():
     assert update.accuracy == (p.argmax(axis=1) == data.labels.numpy()).mean()
 
 
-def test_one_step_of_the_cnn_equals_autograd_in_float64():
+@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-8), (10, 5e-6)])
+def test_the_cnn_equals_the_textbook_loop_in_float64(steps: int, tolerance: float):
     generator = torch.Generator().manual_seed(1)
-    data = Examples(torch.randn(8, 1, 28, 28, generator=generator), torch.arange(8))
+    images = torch.randn(32 * steps, 1, 28, 28, generator=generator)
+    data = Examples(images, torch.arange(32 * steps) % 10)
     exact = build_model("simple-cnn", 0).double()
-    F.nll_loss(exact(data.images.double()), data.labels).backward()
+    start = get_weights(exact)
+    order = torch.randperm(32 * steps, generator=torch.Generator().manual_seed(7))
+    for batch in torch.split(order, 32):
+        exact.zero_grad()
+        F.nll_loss(exact(images[batch].double()), data.labels[batch]).backward()
+        with torch.no_grad():
+            for parameter in exact.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(0.01 * parameter.grad)
 
-    update = train(build_model("simple-cnn", 0), data, batch=8, rate=0.01)
+    update = train(build_model("simple-cnn", 0), data, batch=32, rate=0.01)
 
-    for delta, parameter in zip(update.delta, exact.parameters(), strict=True):
-        assert parameter.grad is not None
-        np.testing.assert_allclose(delta, -0.01 * parameter.grad.numpy(), rtol=0, atol=1e-7)
+    for delta, w_i, w_t in zip(update.delta, get_weights(exact), start, strict=True):
+        np.testing.assert_allclose(delta, w_i - w_t, rtol=0, atol=tolerance)
 
 
 def test_several_epochs_equal_a_naive_loop():
@@ -240,6 +251,63 @@ def test_no_examples_are_an_error():
         train(fresh(), examples(0))
     with pytest.raises(ValueError, match="no examples to evaluate on"):
         evaluate(fresh(), examples(0))
+
+
+def test_batches_are_the_same_however_many_are_copied_out_at_a_time(monkeypatch):
+    expected = bits(train(fresh(), examples(30), epochs=2))
+    monkeypatch.setattr(local_sgd, "_BATCHES_PER_COPY", 2)
+
+    assert bits(train(fresh(), examples(30), epochs=2)) == expected
+
+
+def test_frozen_and_unused_parameters_stay_as_they_are():
+    class Partly(Softmax):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Linear(2, 2)
+            self.fc.bias.requires_grad_(False)
+
+    update = train(fresh(Partly), examples(10))
+
+    assert [bool((delta != 0).any()) for delta in update.delta] == [True, False, False, False]
+
+
+# Precision
+
+
+def test_bfloat16_computes_coarser_and_keeps_float32_weights():
+    update = train(fresh(), examples(40), precision="bfloat16")
+    exact = train(fresh(), examples(40))
+
+    assert all(array.dtype == np.float32 for array in update.weights)
+    assert bits(update) != bits(exact)
+    for coarse, fine in zip(update.delta, exact.delta, strict=True):
+        np.testing.assert_allclose(coarse, fine, rtol=0, atol=0.02 * np.abs(fine).max())
+    assert update.loss == pytest.approx(exact.loss, rel=0.01)
+
+
+def test_bfloat16_gives_the_same_bits_again():
+    runs = [train(fresh(), examples(40), precision="bfloat16") for _ in range(2)]
+
+    assert bits(runs[0]) == bits(runs[1])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_model_trains_in_the_precision_asked_for_and_is_evaluated_in_float32(precision):
+    seen: list[torch.dtype] = []
+
+    class Watching(Softmax):
+        def forward(self, images: Tensor) -> Tensor:
+            output = self.fc(images.flatten(1))
+            seen.append(output.dtype)
+            return F.log_softmax(output, dim=1)
+
+    model = fresh(Watching)
+    train(model, examples(4), precision=precision)
+    evaluate(model, examples(4))
+
+    assert seen == [getattr(torch, precision), torch.float32]
+    assert not torch.is_autocast_enabled("cpu")
 
 
 # Evaluation

@@ -126,6 +126,7 @@ def test_an_expired_certificate_is_refused_by_the_node(
     assert "certificate has expired" in said
 
 
+@pytest.mark.thorough
 def test_nodes_killed_come_back_go_for_good_and_the_run_is_resumed(
     federation: Federation, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_killed_server_app_is_resumed_to_the_same_weights(
     assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
 
 
+@pytest.mark.thorough
 def test_a_killed_superlink_comes_back_with_its_nodes_and_the_run_is_resumed(
     federation: Federation, tmp_path: Path, simulated_weights: str
 ) -> None:
@@ -216,6 +218,7 @@ def cable() -> Iterator[str]:
         subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+@pytest.mark.thorough
 def test_a_cut_network_is_missed_and_welcome_when_it_is_mended(cable: str, tmp_path: Path) -> None:
     launch = Launch.create()
     federation = Federation(launch, tmp_path / "state", [HERE], bind=HERE)

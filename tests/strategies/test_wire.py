@@ -229,3 +229,13 @@ def test_arrays_keep_their_order():
 def test_the_array_that_cannot_be_decoded_is_named():
     with pytest.raises(ValueError, match="array 1 cannot be decoded: "):
         decode_arrays([npy(np.zeros(1)), b"not an array", npy(np.zeros(1))])
+
+
+def test_equal_headers_of_different_data_are_told_apart():
+    # Headers are remembered; the data behind them is not.
+    first, second = (npy(np.full((2, 3), value, np.float32)) for value in (1, 2))
+
+    assert (decode_array(first) == 1).all()
+    assert (decode_array(second) == 2).all()
+    with pytest.raises(ValueError, match="takes 24 bytes, there are 23"):
+        decode_array(second[:-1])
