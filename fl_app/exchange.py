@@ -77,6 +77,39 @@ def exchange(
     if not instructions:
         return []
     start = time.monotonic()
+    waiting, replies = _push(grid, instructions, message_type, group_id, deadline)
+    enough = len(instructions) if enough is None else enough
+    succeeded = 0
+    while waiting and succeeded < enough:
+        if deadline is not None and time.monotonic() - start >= deadline:
+            break
+        arrived = list(grid.pull_messages(set(waiting)))
+        for message in arrived:
+            if succeeded >= enough:
+                break  # of those that arrived together, too
+            proxy = waiting.pop(message.metadata.reply_to_message_id)
+            replies.append(_reply(proxy, message, time.monotonic() - start))
+            succeeded += not message.has_error()
+        if waiting and not arrived:
+            waited = time.monotonic() - start
+            time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
+
+    reason = f"no reply within the deadline of {deadline or 0:g} s"
+    if succeeded >= enough:
+        reason = f"{succeeded} others were faster, and no more are needed"
+    elapsed = time.monotonic() - start
+    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in waiting.values())
+    return replies
+
+
+def _push(
+    grid: Grid,
+    instructions: Sequence[Instruction],
+    message_type: MessageType,
+    group_id: str,
+    deadline: float | None,
+) -> tuple[dict[str, GridClientProxy], list[Reply]]:
+    """Send all at once; return who is to answer, by message id, and who was not reached."""
     messages = [
         Message(
             instruction.content,
@@ -88,34 +121,15 @@ def exchange(
         for instruction in instructions
     ]
     sent = {message_id for message_id in grid.push_messages(messages) if message_id}
-    replies: list[Reply] = []
     waiting: dict[str, GridClientProxy] = {}
+    unreached: list[Reply] = []
     for message, instruction in zip(messages, instructions, strict=True):
         if message.metadata.message_id in sent:
             waiting[message.metadata.message_id] = instruction.proxy
         else:
-            replies.append(Reply(instruction.proxy, None, "its node could not be reached", 0.0))
-
-    succeeded = 0
-    while waiting and (deadline is None or time.monotonic() - start < deadline):
-        if enough is not None and succeeded >= enough:
-            break
-        arrived = list(grid.pull_messages(set(waiting)))
-        for message in arrived:
-            proxy = waiting.pop(message.metadata.reply_to_message_id)
-            replies.append(_reply(proxy, message, time.monotonic() - start))
-            succeeded += not message.has_error()
-        if waiting and not arrived:
-            waited = time.monotonic() - start
-            time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
-
-    elapsed = time.monotonic() - start
-    if deadline is not None and elapsed >= deadline:
-        reason = f"no reply within the deadline of {deadline:g} s"
-    else:
-        reason = f"{succeeded} others were faster, and no more are needed"
-    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in waiting.values())
-    return replies
+            failure = "its node could not be reached"
+            unreached.append(Reply(instruction.proxy, None, failure, 0.0))
+    return waiting, unreached
 
 
 def _reply(proxy: GridClientProxy, message: Message, seconds: float) -> Reply:

@@ -188,3 +188,22 @@ def test_of_a_traceback_the_first_line_is_the_reason():
     trace = "ActorDiedError: the worker died\n  pid: 7\n  more\n"
     reply = send(grid_of(1, {0: error_with(trace)}))[0]
     assert reply.failure == "ActorDiedError: the worker died"
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_with_enough_replies_nobody_waits_for_the_rest(order):
+    start = time.monotonic()
+    replies = send(grid_of(5, {0: silence, 1: error_with("full")}, order=order), enough=2)
+
+    assert time.monotonic() - start < 10
+    succeeded = [reply for reply in replies.values() if reply.failure is None]
+    assert len(replies) == 5
+    assert len(succeeded) == 2
+    assert replies[0].failure == "2 others were faster, and no more are needed"
+    assert replies[1].failure in ("full", replies[0].failure)
+
+
+def test_too_few_for_enough_are_waited_for_until_the_deadline():
+    replies = send(grid_of(3, {0: silence, 1: silence}), enough=2, deadline=0.2)
+    assert replies[2].failure is None
+    assert replies[0].failure == "no reply within the deadline of 0.2 s"

@@ -316,3 +316,17 @@ def test_a_user_error_is_logged_without_a_traceback(flower_log):
 
     assert "run stopped: seed = -1 is not allowed" in flower_log.text
     assert "Traceback" not in flower_log.text
+
+
+def test_over_selection_takes_the_first_to_finish(config):
+    def silence(message, reply):
+        return None
+
+    changes = {"num-participants": 4, "fraction-fit": 0.5, "over-selection": 1.0}
+    changes |= {"fraction-evaluate": 0.0, "num-server-rounds": 1}
+    directory = run_app(config | changes, faults={0: silence, 2: silence})
+
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    failures = {r["participant"]: r["failure"] for r in rows if r["kind"] == "participant"}
+    slow = "2 others were faster, and no more are needed"
+    assert failures == {"0": slow, "1": None, "2": slow, "3": None}
