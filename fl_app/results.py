@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fl_app.errors import UserError
 from fl_app.metrics_log import decode_rounds
-from fl_app.reports import ParticipantReport, RoundReport, Score
+from fl_app.reports import ParticipantReport, RoundReport
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and most readers want no model
     from torch import nn
@@ -125,18 +125,9 @@ def _read_rounds(path: Path) -> list[RoundReport]:
         return []
     complete, _, _torn = _read(path).rpartition(b"\n")
     try:
-        rounds = decode_rounds(complete.decode().splitlines())
+        return decode_rounds(complete.decode().splitlines())
     except (ValueError, AttributeError) as error:
         raise UserError(f"{path} is damaged: {error}") from error
-    return [
-        replace(report, central=_finite(report.central), federated=_finite(report.federated))
-        for report in rounds
-    ]
-
-
-def _finite(score: Score | None) -> Score | None:
-    """Undo what JSON cannot say: a loss that was not finite is written as null."""
-    return replace(score, loss=math.nan) if score and score.loss is None else score
 
 
 def model_file(path: Path, best: bool = False) -> Path:

@@ -6,7 +6,6 @@ shows its log, reports how it ended and leaves no process behind, whichever way 
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -23,16 +22,13 @@ from scripts.local_superlink import Launch, LaunchError
 from scripts.processes import (
     adopt_orphans,
     end_processes,
-    find_processes,
     reap_children,
-    send,
     watch_over,
 )
 from scripts.real_federation import Federation, rescue_logs
 from scripts.run_settings import UsageError, as_toml
-from scripts.simulate import RunLog, StopSignals
+from scripts.simulate import RunLog, StopSignals, let_app_save
 
-_SAVING_SECONDS = 5.0
 _LIST_SECONDS = 60.0
 _RESTART_SECONDS = 10.0
 
@@ -115,7 +111,7 @@ def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> 
         caretaker.look()
         time.sleep(0.1)
     if stop.requested():
-        _let_app_save(federation.launch, stop)
+        let_app_save(federation.launch, stop, "flwr-serverapp")
     else:
         log.join(timeout=5.0)
         _check_outcome(federation, log)
@@ -172,24 +168,6 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
     status, details = outcome(federation, log.run_id)
     if status != "finished:completed":
         raise LaunchError(f"the run ended as {status}: {details}")
-
-
-def _let_app_save(launch: Launch, stop: StopSignals) -> None:
-    """Ask the server's app to end and give it a moment, with its SuperLink still there."""
-    deadline = time.monotonic() + _SAVING_SECONDS
-    told = False
-    while time.monotonic() < deadline and not stop.repeated():
-        apps = [
-            process
-            for process in find_processes(launch.id, os.getpid())
-            if "flwr-serverapp" in process.command
-        ]
-        if not apps:
-            return
-        if not told:
-            send(apps, signal.SIGINT)
-            told = True
-        time.sleep(0.1)
 
 
 def _clean_up(launch: Launch, stop: StopSignals, keep_logs: bool) -> None:

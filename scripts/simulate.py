@@ -137,7 +137,7 @@ def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
     while process.poll() is None and not stop.requested():
         time.sleep(0.1)
     if stop.requested():
-        _let_app_save(launch, stop)
+        let_app_save(launch, stop, "flwr-simulation")
     else:
         log.join(timeout=5.0)
         _check_outcome(launch, log)
@@ -167,20 +167,24 @@ def _submit(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
     )
 
 
-def _let_app_save(launch: Launch, stop: StopSignals) -> None:
-    """Ask the simulation to end and give it a moment, with its SuperLink and Ray still there."""
+def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:
+    """Ask the server's app to end and give it a moment, with all that it needs still there.
+
+    Args:
+        launch: Whose processes to look among.
+        stop: Cuts the moment short when it is asked for once more.
+        app: The command that runs the server's app.
+    """
     deadline = time.monotonic() + _SAVING_SECONDS
     told = False
     while time.monotonic() < deadline and not stop.repeated():
-        simulation = [
-            process
-            for process in find_processes(launch.id, os.getpid())
-            if "flwr-simulation" in process.command
+        apps = [
+            process for process in find_processes(launch.id, os.getpid()) if app in process.command
         ]
-        if not simulation:
+        if not apps:
             return
         if not told:
-            send(simulation, signal.SIGINT)
+            send(apps, signal.SIGINT)
             told = True
         time.sleep(0.1)
 
