@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from fl_app.errors import UserError
+from fl_app.files import append_durably, write_atomically
 from fl_app.metrics_log import decode_rounds, encode_round, finite_or_null
 from fl_app.plots import plot_history
 from fl_app.reports import RoundReport
@@ -112,7 +113,7 @@ class RunDirectory:
         """Append the round to `metrics.jsonl`; never ends the run."""
         self.reports.append(report)
         self.weights = decode_arrays(parameters.tensors)
-        self._try(METRICS, lambda path: _append(path, encode_round(report)))
+        self._try(METRICS, lambda path: append_durably(path, encode_round(report)))
         return None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -135,11 +136,15 @@ class RunDirectory:
 
     def write_tensors(
         self, name: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
-    ) -> None:
-        """Write named arrays with metadata in the safetensors format, whole or not at all."""
+    ) -> bool:
+        """Write named arrays with metadata in the safetensors format, whole or not at all.
+
+        Returns:
+            Whether they are written.
+        """
         contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
         content = save(contiguous, dict(metadata))
-        self._try(name, lambda path: write_atomically(path, content))
+        return self._try(name, lambda path: write_atomically(path, content))
 
     def write_history_plot(self, title: str) -> None:
         """Write `history.png` from the rounds so far."""
@@ -162,11 +167,13 @@ class RunDirectory:
         """Let `draw` write a picture to the path that it is given."""
         self._try(name, draw)
 
-    def _try(self, name: str, write: Callable[[Path], None]) -> None:
+    def _try(self, name: str, write: Callable[[Path], None]) -> bool:
         try:
             write(self.path / name)
         except OSError as error:
             log(ERROR, "%s was not written, the run goes on: %s", self.path / name, error)
+            return False
+        return True
 
 
 def weights_digest(weights: Arrays) -> str:
@@ -181,35 +188,3 @@ def weights_digest(weights: Arrays) -> str:
 def config_digest(config: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a config, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file so that a reader, or a crash, sees the old or the new one, never a part.
-
-    Raises:
-        OSError: If it cannot be written; the old file is untouched then.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _append(path: Path, text: str) -> None:
-    """Append to a file, durably; a write that fails half-way is taken back."""
-    with path.open("ab", buffering=0) as file:
-        before = file.tell()
-        try:
-            remaining = memoryview(text.encode())
-            while remaining:
-                remaining = remaining[file.write(remaining) :]
-            os.fsync(file.fileno())
-        except OSError:
-            os.truncate(path, before)
-            raise

@@ -6,17 +6,19 @@ history. The weights and everything else that is small go into one file that is 
 atomically; the history is `metrics.jsonl`, whose length at the time goes into the checkpoint,
 so that rows written after it are cut off on resume.
 
-A participant's own state (Flower's `context.state`) holds nothing that its updates depend on,
-so one that comes back without it loses nothing.
+What the strategy's parts remember (a server optimizer its moments, SCAFFOLD its control variate)
+goes into the same file. What a participant remembers lies on its own disk, by round, and the
+strategy knows which round to go on from: see `fl_app.participant_state`.
 """
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from flwr.common import Parameters
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fl_app.artifacts import RunDirectory, weights_digest
@@ -26,6 +28,7 @@ from strategies.updates import Arrays
 
 CHECKPOINT = "checkpoint.safetensors"
 _VERSION = 1
+_STRATEGY = "strategy/"
 
 MAY_CHANGE = frozenset(
     {
@@ -49,6 +52,7 @@ class Checkpoint:
     Attributes:
         server_round: The last round done; 0 if only the initial model was evaluated.
         weights: The global weights after it.
+        strategy: What the strategy's parts remember.
         identity: What must be the same on resume, see `check_identity`.
         metrics_bytes: Length of `metrics.jsonl` at the time.
         elapsed_seconds: Time the run had taken.
@@ -56,9 +60,26 @@ class Checkpoint:
 
     server_round: int
     weights: Arrays
+    strategy: Mapping[str, NDArray[Any]]
     identity: Mapping[str, Any]
     metrics_bytes: int
     elapsed_seconds: float
+
+
+class StrategyState(Protocol):
+    """What a checkpoint asks of a strategy; one without it has nothing to remember."""
+
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Return what has to survive, as named arrays."""
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned; `ValueError` if it does not fit."""
+        ...
+
+    def checkpoint_saved(self) -> None:
+        """Learn that what `state` returned is safe on disk."""
+        ...
 
 
 class Checkpointer:
@@ -70,6 +91,7 @@ class Checkpointer:
         identity: Mapping[str, Any],
         elapsed: Callable[[], float],
         every: int = 1,
+        strategy: StrategyState | None = None,
     ) -> None:
         """Set up.
 
@@ -78,23 +100,31 @@ class Checkpointer:
             identity: What must be the same on resume.
             elapsed: Returns the seconds that the run has taken so far.
             every: Rounds between two checkpoints.
+            strategy: Whose state is saved as well.
         """
         self._directory = directory
         self._identity = identity
         self._elapsed = elapsed
         self._every = every
+        self._strategy = strategy
+        # As it was after the latest round; the strategy itself may be further on.
+        self._strategy_state: Mapping[str, NDArray[Any]] = {}
+        if strategy is not None:
+            self._strategy_state = strategy.state()
 
     def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
         """Save if it is time to; never ends the run."""
-        if report.server_round % self._every == 0:
-            self.save()
+        if self._strategy is not None:
+            self._strategy_state = self._strategy.state()
+        if report.server_round % self._every == 0 and self.save() and self._strategy is not None:
+            self._strategy.checkpoint_saved()
         return None
 
-    def save(self) -> None:
-        """Save the state after the latest round, if there was one."""
+    def save(self) -> bool:
+        """Save the state after the latest round, if there was one; tell whether it is written."""
         directory = self._directory
         if directory.weights is None:
-            return
+            return False
         state = {
             "version": _VERSION,
             "server-round": directory.reports[-1].server_round,
@@ -104,7 +134,8 @@ class Checkpointer:
             "weights-sha256": weights_digest(directory.weights),
         }
         tensors = {f"{index:06d}": array for index, array in enumerate(directory.weights)}
-        directory.write_tensors(CHECKPOINT, tensors, {"state": json.dumps(state)})
+        tensors |= {_STRATEGY + name: array for name, array in self._strategy_state.items()}
+        return directory.write_tensors(CHECKPOINT, tensors, {"state": json.dumps(state)})
 
 
 def load_checkpoint(run_directory: Path) -> Checkpoint:
@@ -122,7 +153,13 @@ def load_checkpoint(run_directory: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             state = json.loads(file.metadata()["state"])
-            weights = [file.get_tensor(name) for name in sorted(file.keys())]
+            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        strategy = {
+            name.removeprefix(_STRATEGY): array
+            for name, array in tensors.items()
+            if name.startswith(_STRATEGY)
+        }
+        weights = [array for name, array in tensors.items() if not name.startswith(_STRATEGY)]
         if state["version"] != _VERSION:
             raise ResumeError(
                 f"resume: {path} has version {state['version']}, this release reads {_VERSION}"
@@ -132,12 +169,28 @@ def load_checkpoint(run_directory: Path) -> Checkpoint:
         return Checkpoint(
             server_round=state["server-round"],
             weights=weights,
+            strategy=strategy,
             identity=state["identity"],
             metrics_bytes=state["metrics-bytes"],
             elapsed_seconds=state["elapsed-seconds"],
         )
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ResumeError(f"resume: {path} cannot be read: {error}") from error
+
+
+def restore_strategy(strategy: StrategyState | None, checkpoint: Checkpoint) -> None:
+    """Give a strategy what it remembered at the time of a checkpoint.
+
+    Raises:
+        ResumeError: If it is the memory of another strategy.
+    """
+    try:
+        if strategy is not None:
+            strategy.load_state(checkpoint.strategy)
+        elif checkpoint.strategy:
+            raise ValueError("this strategy remembers nothing")
+    except ValueError as error:
+        raise ResumeError(f"resume: the strategy's state does not fit: {error}") from error
 
 
 def run_identity(run_config: Mapping[str, Any], partition_sha256: str) -> dict[str, Any]:

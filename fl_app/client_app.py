@@ -1,22 +1,36 @@
 """The participant: a `NumPyClient` in a `ClientApp`."""
 
+from logging import WARNING
 from typing import cast
 
 from flwr.app import ConfigRecord, Context
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, RecordDict, Scalar
+from flwr.common.logger import log
 
 from fl_app.config import RunConfig
+from fl_app.contribution import LocalWork
+from fl_app.data import Examples
+from fl_app.instruction import FitInstruction
 from fl_app.local_data import NodeConfig, local_data, participant_name
+from fl_app.lying import find_liar
+from fl_app.memory import Memory
 from fl_app.models import build_model, get_weights, set_weights
 from fl_app.mods import give_up_at_deadline, report_failures
 from fl_app.own_data import LocalData
-from fl_app.protocol import DATASET_KEY, ROUND_KEY
-from fl_app.seeding import training_generator
-from fl_app.settings import training_settings
-from fl_app.training import cpu_threads, evaluate, local_update, resolve_device
-from strategies.updates import DELTA, UPDATE_KEY, WEIGHTS
+from fl_app.participant_state import StateStore, state_folder
+from fl_app.protocol import (
+    DATASET_KEY,
+    RECEIVED_ACCURACY_KEY,
+    RECEIVED_EXAMPLES_KEY,
+    RECEIVED_LOSS_KEY,
+    STATE_LOST_KEY,
+)
+from fl_app.seeding import Stream, numpy_generator, training_generator
+from fl_app.settings import contribution_settings, training_settings
+from fl_app.training import Evaluation, LocalUpdate, cpu_threads, evaluate, resolve_device
+from strategies.updates import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
 
 _STATE = "participant"
 _TRAINED = "latest-round-trained"
@@ -25,12 +39,8 @@ _TRAINED = "latest-round-trained"
 class Participant(NumPyClient):
     """One participant's side of the algorithm.
 
-    What the server decides for everybody arrives with each instruction, in its config:
-
-    - `update`: `"delta"` asks for `w_i - w_t`; without it `fit` returns weights, which
-      is what Flower's own strategies expect.
-    - `server-round`: the round; without it the participant counts its own.
-    - `dataset`: the set that the server resolved; without it the run config's.
+    What the server decides for everybody arrives with each message, in its config: see
+    `fl_app.instruction`.
     """
 
     def __init__(self, config: RunConfig, node_config: NodeConfig, state: RecordDict) -> None:
@@ -60,62 +70,132 @@ class Participant(NumPyClient):
         """Train on the participant's own examples: step 2 of the algorithm.
 
         Args:
-            parameters: The global weights `w_t`.
-            config: See the class.
+            parameters: The global weights `w_t`; with SCAFFOLD the server's control variate
+                after them.
+            config: See `fl_app.instruction`.
 
         Returns:
-            The delta, or the weights if no delta was asked for; the number of examples;
-            and the metrics of the training.
+            The encoded delta, or the weights if no delta was asked for; the number of
+            examples; and the metrics of the training.
         """
-        run = self._config
-        with cpu_threads(run.threads_per_client):
-            update = local_update(
-                build_model(run.model, run.seed),
-                parameters,
-                self._data(config).train,
-                training_settings(run),
-                training_generator(run.seed, self._count_round(config), self._name),
-                resolve_device(run.device),
-            )
-        wants_delta = config.get(UPDATE_KEY) == DELTA
-        return (
-            update.delta if wants_delta else update.weights,
-            update.num_examples,
-            {
-                UPDATE_KEY: DELTA if wants_delta else WEIGHTS,
-                "train-loss": update.loss,
-                "train-accuracy": update.accuracy,
-                "update-norm": update.norm,
-                "train-seconds": update.seconds,
-            },
-        )
+        instruction = FitInstruction.from_config(config)
+        data = self._data(instruction.dataset)
+        work = self._work(self._count_round(instruction.server_round))
+        with cpu_threads(self._config.threads_per_client):
+            metrics: dict[str, Scalar] = {}
+            if instruction.evaluates:
+                metrics |= self._received_metrics(work.split(parameters)[0], data.test)
+            memory = self._recall(instruction, work)
+            update = self._train(work, parameters, instruction, memory or Memory())
+            if not instruction.wants_delta:
+                metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
+                return update.weights, update.num_examples, metrics
+            payload, new_memory = work.contribute(parameters, update, memory or Memory())
+        if work.settings.remembers:
+            keep_from = instruction.state_keep_from
+            self._store(instruction).save(work.server_round, new_memory, keep_from)
+            metrics[STATE_LOST_KEY] = memory is None
+        metrics |= {UPDATE_KEY: DELTA} | _training_metrics(update)
+        return payload, update.num_examples, metrics
 
     def evaluate(
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate the global weights on the participant's own test examples."""
-        model = build_model(self._config.model, self._config.seed)
-        set_weights(model, parameters)
-        test = self._data(config).test
+        dataset = config.get(DATASET_KEY)
+        test = self._data(None if dataset is None else str(dataset)).test
         if len(test) == 0:  # more participants than test examples: has no say in the average
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
-            result = evaluate(model, test, resolve_device(self._config.device))
+            result = self._evaluate(parameters, test)
         return result.loss, result.num_examples, {"accuracy": result.accuracy}
 
-    def _data(self, config: dict[str, Scalar]) -> LocalData:
-        dataset = config.get(DATASET_KEY)
-        return local_data(
-            self._node_config, self._config, None if dataset is None else str(dataset)
+    def _data(self, dataset: str | None) -> LocalData:
+        return local_data(self._node_config, self._config, dataset)
+
+    def _work(self, server_round: int) -> LocalWork:
+        run, name = self._config, self._name
+        return LocalWork(
+            server_round=server_round,
+            model=build_model(run.model, run.seed),
+            training=training_settings(run, server_round),
+            settings=contribution_settings(run),
+            generator=training_generator(run.seed, server_round, name),
+            codec_generator=numpy_generator(Stream.CODEC, run.seed, server_round, name),
+            device=resolve_device(run.device),
         )
 
-    def _count_round(self, config: dict[str, Scalar]) -> int:
+    def _train(
+        self,
+        work: LocalWork,
+        parameters: NDArrays,
+        instruction: FitInstruction,
+        memory: Memory,
+    ) -> LocalUpdate:
+        """Train, or, in a robustness test, do what the adversary does instead."""
+
+        def honest_delta(partition_id: int) -> Arrays:
+            other = dict(self._node_config) | {"partition-id": partition_id}
+            participant = Participant(self._config, other, RecordDict())
+            examples = participant._data(instruction.dataset).train
+            return participant._work(work.server_round).train(parameters, examples, Memory()).delta
+
+        examples = self._data(instruction.dataset).train
+        partition_id = self._node_config.get("partition-id")
+        liar = find_liar(self._config, partition_id, work.server_round, honest_delta)
+        if liar is None:
+            return work.train(parameters, examples, memory)
+        update = work.train(parameters, liar.poisoned(examples, work.model), memory)
+        return liar.lie(update, parameters)
+
+    def _evaluate(self, weights: NDArrays, examples: Examples) -> Evaluation:
+        model = build_model(self._config.model, self._config.seed)
+        set_weights(model, weights)
+        return evaluate(model, examples, resolve_device(self._config.device))
+
+    def _received_metrics(self, weights: NDArrays, test: Examples) -> dict[str, Scalar]:
+        if len(test) == 0:
+            return {}
+        result = self._evaluate(weights, test)
+        return {
+            RECEIVED_LOSS_KEY: result.loss,
+            RECEIVED_ACCURACY_KEY: result.accuracy,
+            RECEIVED_EXAMPLES_KEY: result.num_examples,
+        }
+
+    def _recall(self, instruction: FitInstruction, work: LocalWork) -> Memory | None:
+        """Return the memory of the round to go on from; `None` if it should be there and is not."""
+        if not work.settings.remembers or instruction.state_round == 0:
+            return Memory()
+        memory = self._store(instruction).load(instruction.state_round)
+        if memory is None:
+            line = "the memory of round %s is not there; participant %s begins anew"
+            log(WARNING, line, instruction.state_round, self._name)
+        return memory
+
+    def _count_round(self, told: int | None) -> int:
         """Return the server's round, or, where it does not tell, the count of fits here."""
         record = self._state.config_records.get(_STATE, ConfigRecord())
-        server_round = int(config.get(ROUND_KEY, cast(int, record.get(_TRAINED, 0)) + 1))
+        server_round = cast(int, record.get(_TRAINED, 0)) + 1 if told is None else told
         record[_TRAINED] = server_round
         self._state.config_records[_STATE] = record
         return server_round
+
+    def _store(self, instruction: FitInstruction) -> StateStore:
+        run = self._config
+        return StateStore(
+            state_folder(self._node_config, run.output_dir, run.resume, instruction.run, self._name)
+        )
+
+
+def _training_metrics(update: LocalUpdate) -> dict[str, Scalar]:
+    return {
+        "train-loss": update.loss,
+        "train-accuracy": update.accuracy,
+        "update-norm": update.norm,
+        "train-seconds": update.seconds,
+        LOCAL_STEPS_KEY: update.effective_steps,
+    }
 
 
 def client_fn(context: Context) -> Client:

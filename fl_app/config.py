@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fl_app.errors import ConfigError
 
 OWN_DATA = "own"
+HONEST = "none"
+OWN_STRATEGY = "delta-fedavg"
 
 DatasetName = Literal["auto", "mnist", "fashion-mnist", "digits", "own"]
 PartitionerName = Literal["contiguous", "iid", "dirichlet", "shards", "pathological", "linear"]
@@ -53,6 +55,18 @@ class RunConfig(BaseModel):
     )
     learning_rate: float = Field(gt=0, description="Step size of the local SGD.")
     batch_size: int = Field(ge=1, description="Examples per step; the short last batch is kept.")
+    lr_schedule: str = Field(
+        description="Factor on learning-rate by round: constant, exponential(decay=0.99), ..., "
+        "see strategies/README.md."
+    )
+    momentum: float = Field(ge=0, lt=1, description="Of the local SGD; begins anew each round.")
+    weight_decay: float = Field(ge=0, description="Of the local SGD.")
+    proximal_mu: float = Field(
+        ge=0, description="FedProx: pulls local weights back to the global ones; 0 is off."
+    )
+    scaffold: bool = Field(
+        description="SCAFFOLD: corrects the drift of local training by control variates."
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         description="Arithmetic of local training. bfloat16 is faster where the processor has it "
         "and rounds coarser; weights, updates and evaluation stay float32."
@@ -74,12 +88,33 @@ class RunConfig(BaseModel):
     time_budget: float = Field(
         ge=0, description="Ends the run after so many seconds, at the end of a round; 0 is off."
     )
+    strategy: str = Field(
+        description="delta-fedavg takes all the parts below; or the name of a strategy of "
+        "Flower's with its arguments, like FedAdam(eta=0.01)."
+    )
+    aggregator: str = Field(
+        description="From updates to one delta; a name with options, or the import path of yours."
+    )
+    server_optimizer: str = Field(
+        description="From delta to new weights; sgd with lr = 1 is plain federated averaging."
+    )
+    server_lr_schedule: str = Field(
+        description="Factor on the server optimizer's learning rate by round."
+    )
+    codec: str = Field(description="How a delta travels; a name with options, or yours.")
+    error_feedback: bool = Field(
+        description="Whether what a lossy codec drops is added to the participant's next update."
+    )
     monitor: Literal["auto", "central", "federated"] = Field(
         description="The evaluation that target, patience and best model look at; auto is the "
         "server's where it has a test set, else the participants'."
     )
     best_metric: Literal["accuracy", "loss"] = Field(
         description="What patience and best model go by."
+    )
+    evaluate_with_training: bool = Field(
+        description="Whether participants evaluate a round's model when they receive it to train "
+        "on: one message less per round, and the round is reported when the next is trained."
     )
     round_deadline: float = Field(
         ge=0,
@@ -123,6 +158,11 @@ class RunConfig(BaseModel):
     dirichlet_alpha: float = Field(gt=0, description="dirichlet: smaller is more skewed.")
     shards_per_participant: int = Field(ge=1, description="shards: label-sorted shards each.")
     classes_per_participant: int = Field(ge=1, description="pathological: labels each.")
+    adversary: str = Field(
+        description="In simulation, how some participants lie: none, sign-flip(scale=1.0), "
+        "scaled-noise, label-flip, inflated-count, a-little-is-enough, or yours."
+    )
+    adversary_fraction: float = Field(ge=0, lt=1, description="Share of participants that lie.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="auto: a GPU where the process was given one."
     )

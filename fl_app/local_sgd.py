@@ -1,6 +1,6 @@
 """The only local-training loop of the project: mini-batch SGD over tensors."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
+
+from fl_app.local_correction import RoundCorrection, trained_parameters
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -21,15 +23,19 @@ class TrainingSettings:
     Attributes:
         epochs: Passes over the participant's own examples.
         batch_size: Examples per step; the short last batch of an epoch is kept.
-        learning_rate: Step size of plain SGD.
+        learning_rate: Step size of SGD.
         precision: bfloat16 multiplies in bfloat16 (torch's autocast); weights, sums of
             gradients and the loss stay float32.
+        momentum: As torch.optim.SGD's: `v <- momentum * v + g`, begun anew in each round.
+        weight_decay: Likewise: `g + weight_decay * w` is taken for the gradient.
     """
 
     epochs: int
     batch_size: int
     learning_rate: float
     precision: Precision = "float32"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
 
 
 class Score:
@@ -73,31 +79,75 @@ def batches_of(
         )
 
 
-def train_epoch(
-    model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    settings: TrainingSettings,
-    score: Score | None,
-) -> None:
-    """Run one step of SGD per batch, in place: w <- w - learning_rate * gradient.
+class LocalSgd:
+    """SGD over one round: w <- w - learning_rate * gradient, in place, with what is added to it."""
 
-    Args:
-        model: The model, in training mode and on the device of the batches.
-        batches: Images and labels of each step.
-        settings: Learning rate and precision.
-        score: Where to add up the epoch's loss and accuracy; `None` saves the time.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    low = settings.precision == "bfloat16"
-    for images, labels in batches:
-        # Entered for each step: autocast keeps its copies of the weights until it is left.
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            log_probabilities = model(images)
-            loss = F.nll_loss(log_probabilities, labels)
-        # Straight from the gradients to the weights: nothing to zero, nothing to accumulate.
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        used = [(p, g) for p, g in zip(parameters, gradients, strict=True) if g is not None]
-        with torch.no_grad():
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainingSettings,
+        correction: RoundCorrection | None = None,
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            model: The model, in training mode and on the device of the batches, with `w_t`.
+            settings: Learning rate, momentum, weight decay and precision.
+            correction: Of the gradients, if any.
+        """
+        self._model = model
+        self._settings = settings
+        self._correction = correction
+        self._parameters: list[Tensor] = list(trained_parameters(model).values())
+        self._velocity: list[Tensor] | None = None
+        self.steps = 0
+
+    def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]], score: Score | None) -> None:
+        """Run one step per batch.
+
+        Args:
+            batches: Images and labels of each step.
+            score: Where to add up the epoch's loss and accuracy; `None` saves the time.
+        """
+        low = self._settings.precision == "bfloat16"
+        for images, labels in batches:
+            # Entered for each step: autocast keeps its copies of the weights until it is left.
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+                log_probabilities = self._model(images)
+                loss = F.nll_loss(log_probabilities, labels)
+            # Straight from the gradients to the weights: nothing to zero or to accumulate.
+            gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            with torch.no_grad():
+                self._step(gradients)
+                if score is not None:
+                    score.add(loss * len(labels), log_probabilities, labels)
+
+    def _step(self, gradients: Sequence[Tensor | None]) -> None:
+        self.steps += 1
+        settings, correction = self._settings, self._correction
+        if correction is None and settings.momentum == 0 and settings.weight_decay == 0:
+            used = [
+                (p, g) for p, g in zip(self._parameters, gradients, strict=True) if g is not None
+            ]
             torch._foreach_add_(*zip(*used, strict=True), alpha=-settings.learning_rate)
-            if score is not None:
-                score.add(loss * len(labels), log_probabilities, labels)
+            return
+        # What the loss does not depend on has gradient 0, and is corrected all the same.
+        direction = [
+            torch.zeros_like(p) if g is None else g
+            for p, g in zip(self._parameters, gradients, strict=True)
+        ]
+        if correction is not None:
+            correction.add_to(direction, self._parameters)
+        if settings.weight_decay:
+            torch._foreach_add_(direction, self._parameters, alpha=settings.weight_decay)
+        if settings.momentum:
+            direction = self._with_momentum(direction)
+        torch._foreach_add_(self._parameters, direction, alpha=-settings.learning_rate)
+
+    def _with_momentum(self, direction: list[Tensor]) -> list[Tensor]:
+        if self._velocity is None:
+            self._velocity = direction
+        else:
+            torch._foreach_mul_(self._velocity, self._settings.momentum)
+            torch._foreach_add_(self._velocity, direction)
+        return self._velocity

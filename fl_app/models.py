@@ -91,6 +91,12 @@ def travelling_names(model: nn.Module) -> list[str]:
     return [name for name, _ in _travelling(model)]
 
 
+def trainable_flags(model: nn.Module) -> list[bool]:
+    """Tell of each travelling tensor, in the order of `get_weights`, whether it has a gradient."""
+    parameters = dict(model.named_parameters())
+    return [name in parameters and parameters[name].requires_grad for name, _ in _travelling(model)]
+
+
 def get_weights(model: nn.Module) -> Arrays:
     """Copy what travels out of a model, as contiguous arrays in state-dict order."""
     return [

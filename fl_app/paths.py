@@ -54,6 +54,20 @@ def new_run_directory(output_dir: str, dataset: str) -> Path:
     return root / f"{stem}-{time.time_ns() % 10**9:09d}"
 
 
+def resolve_state_dir(configured: str) -> Path:
+    """Turn a node config's state-dir into an absolute path.
+
+    Args:
+        configured: An absolute path, with `~` allowed, or "" for a folder in the user's home.
+
+    Raises:
+        ConfigError: If the path is relative.
+    """
+    default = os.environ.get("XDG_STATE_HOME", "").strip() or "~/.local/state"
+    path = configured.strip() or f"{default}/delta-fedavg"
+    return absolute_path("node config: state-dir", path)
+
+
 def resolve_resume(configured: str) -> Path | None:
     """Turn the run config's resume into an absolute path; "" is no resume.
 

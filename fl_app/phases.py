@@ -1,13 +1,13 @@
 """The phases of a round: training and evaluation by the participants."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from logging import WARNING
-from typing import Any, TypeVar, cast
+from typing import cast
 
 from flwr.app import RecordDict
-from flwr.common import Code, EvaluateRes, FitIns, FitRes, Parameters
+from flwr.common import EvaluateRes, FitIns, FitRes, Parameters
 from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     evaluateins_to_recorddict,
@@ -21,18 +21,36 @@ from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid
 
+from fl_app.answers import as_exceptions, decode_replies, describe_one, evaluation_in, num_bytes
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
 from fl_app.reports import ParticipantReport, Score, as_number
 from strategies.delta_fedavg import DeltaFedAvg
 from strategies.replies import counts, participant_of
 from strategies.updates import participant_order
 
-Answer = TypeVar("Answer", FitRes, EvaluateRes)
+
+@dataclass(frozen=True)
+class TrainPhase:
+    """What came back from training, not yet aggregated.
+
+    Attributes:
+        server_round: The round.
+        configured: Who was asked, and what.
+        replies: What became of each instruction.
+        results: The answers among them.
+        seconds: Wall-clock time of the exchange.
+    """
+
+    server_round: int
+    configured: Sequence[tuple[ClientProxy, FitIns]]
+    replies: list[Reply]
+    results: list[tuple[ClientProxy, FitRes]]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class FitPhase:
-    """Outcome of the training phase.
+    """Outcome of training and aggregation.
 
     Attributes:
         parameters: The new global weights; `None` leaves the global model as it was.
@@ -81,8 +99,8 @@ class Phases:
         self._strategy = strategy
         self._deadline = deadline
 
-    def fit(self, server_round: int, parameters: Parameters) -> FitPhase:
-        """Let the sampled participants train, and aggregate what they return."""
+    def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
+        """Let the sampled participants train, and collect what they return."""
         start = time.monotonic()
         configured = self._strategy.configure_fit(
             server_round=server_round, parameters=parameters, client_manager=self._client_manager
@@ -93,16 +111,26 @@ class Phases:
             server_round,
             self._num_needed(),
         )
-        replies, results = _decode(replies, lambda content: recorddict_to_fitres(content, False))
+        replies, results = decode_replies(
+            replies, lambda content: recorddict_to_fitres(content, False)
+        )
+        seconds = time.monotonic() - start
+        return TrainPhase(server_round, configured, replies, results, seconds)
+
+    def aggregate(self, trained: TrainPhase) -> FitPhase:
+        """Let the strategy aggregate what came back."""
+        start = time.monotonic()
         new_parameters, metrics = self._strategy.aggregate_fit(
-            server_round=server_round, results=results, failures=_exceptions(replies)
+            server_round=trained.server_round,
+            results=trained.results,
+            failures=as_exceptions(trained.replies),
         )
         return FitPhase(
             parameters=new_parameters,
-            participants=self._describe(configured, replies, results),
+            participants=self._describe(trained.configured, trained.replies, trained.results),
             train_loss=as_number(metrics.get("train-loss")),
             train_accuracy=as_number(metrics.get("train-accuracy")),
-            seconds=time.monotonic() - start,
+            seconds=trained.seconds + time.monotonic() - start,
         )
 
     def evaluate(self, server_round: int, parameters: Parameters) -> EvaluatePhase:
@@ -115,16 +143,39 @@ class Phases:
             MessageType.EVALUATE,
             server_round,
         )
-        replies, results = _decode(replies, recorddict_to_evaluateres)
+        replies, results = decode_replies(replies, recorddict_to_evaluateres)
+        return self._scored(server_round, replies, results, len(configured) * num_bytes(parameters))
+
+    def received(self, server_round: int, trained: TrainPhase) -> EvaluatePhase:
+        """Return how the model that participants received to train on did on their own data.
+
+        Args:
+            server_round: The round that the model is the outcome of.
+            trained: The training of the next round, which was to evaluate first.
+        """
+        evaluations = [
+            (proxy, evaluation)
+            for proxy, result in trained.results
+            if (evaluation := evaluation_in(result)) is not None
+        ]
+        return self._scored(server_round, trained.replies, evaluations, 0)
+
+    def _scored(
+        self,
+        server_round: int,
+        replies: Sequence[Reply],
+        results: list[tuple[ClientProxy, EvaluateRes]],
+        bytes_down: int,
+    ) -> EvaluatePhase:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
         loss, metrics = self._strategy.aggregate_evaluate(
-            server_round=server_round, results=results, failures=_exceptions(replies)
+            server_round=server_round, results=results, failures=as_exceptions(replies)
         )
         score = None
         if loss is not None:
             examples = sum(result.num_examples for _, result in results if counts(result))
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
-        return EvaluatePhase(score, failed, len(configured) * num_bytes(parameters))
+        return EvaluatePhase(score, failed, bytes_down)
 
     def _num_needed(self) -> int | None:
         """Return how many replies complete a round, where more than those are sampled."""
@@ -164,61 +215,8 @@ class Phases:
         for reply in replies:
             name = participant_of(reply.proxy)
             failure = reply.failure or rejections.get(name)
-            reports.append(_describe_one(name, failure, reply, answers.get(name), sent[name]))
+            reports.append(describe_one(name, failure, reply, answers.get(name), sent[name]))
         return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
-
-
-def num_bytes(parameters: Parameters) -> int:
-    """Return the bytes that the arrays of `parameters` take on the wire."""
-    return sum(len(tensor) for tensor in parameters.tensors)
-
-
-def _decode(
-    replies: Sequence[Reply], decode: Callable[[RecordDict], Answer]
-) -> tuple[list[Reply], list[tuple[ClientProxy, Answer]]]:
-    """Decode what was answered; who sent something else has failed, like who sent nothing."""
-    decoded: list[Reply] = []
-    answers: list[tuple[ClientProxy, Answer]] = []
-    for reply in replies:
-        if reply.content is not None:
-            try:
-                answer = decode(reply.content)
-                if answer.status.code != Code.OK:
-                    raise ValueError(answer.status.message or answer.status.code.name)
-                answers.append((reply.proxy, answer))
-            except (KeyError, TypeError, ValueError) as error:
-                name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
-                log(WARNING, "participant %s: %s", name, failure)
-                reply = replace(reply, content=None, failure=failure)
-        decoded.append(reply)
-    return decoded, answers
-
-
-def _exceptions(replies: Sequence[Reply]) -> list[Any]:
-    """Return the failures in the form that Flower's strategies take."""
-    return [
-        RuntimeError(f"{participant_of(reply.proxy)}: {reply.failure}")
-        for reply in replies
-        if reply.failure is not None
-    ]
-
-
-def _describe_one(
-    name: str, failure: str | None, reply: Reply, answer: FitRes | None, bytes_down: int
-) -> ParticipantReport:
-    metrics = {} if answer is None else answer.metrics
-    return ParticipantReport(
-        participant=name,
-        failure=failure,
-        num_examples=None if answer is None else answer.num_examples,
-        train_loss=as_number(metrics.get("train-loss")),
-        train_accuracy=as_number(metrics.get("train-accuracy")),
-        update_norm=as_number(metrics.get("update-norm")),
-        train_seconds=as_number(metrics.get("train-seconds")),
-        round_trip_seconds=reply.seconds,
-        bytes_up=0 if answer is None else num_bytes(answer.parameters),
-        bytes_down=bytes_down,
-    )
 
 
 def _instruction(proxy: ClientProxy, content: RecordDict) -> Instruction:

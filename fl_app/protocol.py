@@ -5,3 +5,17 @@ ROUND_KEY = "server-round"
 
 DATASET_KEY = "dataset"
 """The data set that the server resolved, so that all train on the same."""
+
+RUN_KEY = "run"
+"""The name of the run: participants keep what they remember by it."""
+
+EVALUATE_KEY = "evaluate-received"
+"""Whether to evaluate the weights received before training on them."""
+
+RECEIVED_LOSS_KEY = "received-loss"
+RECEIVED_ACCURACY_KEY = "received-accuracy"
+RECEIVED_EXAMPLES_KEY = "received-examples"
+"""In the fit metrics: how the weights received did on the participant's own test examples."""
+
+STATE_LOST_KEY = "state-lost"
+"""In the fit metrics: the participant's memory was not there, and it began anew."""

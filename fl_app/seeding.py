@@ -12,6 +12,8 @@ class Stream(IntEnum):
 
     INITIAL_WEIGHTS = 1
     LOCAL_TRAINING = 2
+    CODEC = 3
+    LIES = 4
 
 
 def derive_seed(stream: Stream, *keys: int) -> int:
@@ -31,9 +33,25 @@ def training_generator(seed: int, server_round: int, participant: str) -> torch.
         server_round: The round, 1-based.
         participant: Its name; in simulation the partition id, "0", "1", ...
     """
-    if participant.isascii() and participant.isdecimal():
-        key = int(participant)
-    else:
-        key = int.from_bytes(hashlib.sha256(participant.encode()).digest()[:16], "big")
-    derived = derive_seed(Stream.LOCAL_TRAINING, seed, server_round, key)
+    derived = derive_seed(Stream.LOCAL_TRAINING, seed, server_round, _key_of(participant))
     return torch.Generator().manual_seed(derived)
+
+
+def numpy_generator(
+    stream: Stream, seed: int, server_round: int, participant: str
+) -> np.random.Generator:
+    """Return a generator of one participant in one round.
+
+    Args:
+        stream: What the random numbers are for.
+        seed: The seed of the run.
+        server_round: The round, 1-based.
+        participant: Its name; in simulation the partition id, "0", "1", ...
+    """
+    return np.random.default_rng(derive_seed(stream, seed, server_round, _key_of(participant)))
+
+
+def _key_of(participant: str) -> int:
+    if participant.isascii() and participant.isdecimal():
+        return int(participant)
+    return int.from_bytes(hashlib.sha256(participant.encode()).digest()[:16], "big")

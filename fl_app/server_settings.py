@@ -13,6 +13,7 @@ def workflow_settings(config: RunConfig) -> WorkflowSettings:
         min_fit_clients=config.min_fit_clients,
         round_deadline=config.round_deadline or None,
         quorum_deadline=config.quorum_deadline or None,
+        evaluate_with_training=config.evaluate_with_training and config.fraction_evaluate > 0,
     )
 
 

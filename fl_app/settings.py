@@ -3,21 +3,56 @@
 What only the server needs is in `fl_app.server_settings`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from fl_app.config import RunConfig
+from fl_app.contribution import ContributionSettings
 from fl_app.errors import ConfigError
 from fl_app.local_sgd import TrainingSettings
 from fl_app.models import build_model
 from fl_app.partition import PartitionSpec
+from strategies.registry import PartError, build_part
 
 
-def training_settings(config: RunConfig) -> TrainingSettings:
-    """How a participant trains."""
+def training_settings(config: RunConfig, server_round: int) -> TrainingSettings:
+    """How a participant trains in a round, 1-based."""
     return TrainingSettings(
         epochs=config.local_epochs,
         batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
+        learning_rate=local_learning_rate(config)(server_round),
         precision=config.precision,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
     )
+
+
+def local_learning_rate(config: RunConfig) -> Callable[[int], float]:
+    """Return the step size of local training by round, 1-based."""
+    schedule = part("lr-schedule", config.lr_schedule)
+    return lambda server_round: float(config.learning_rate * schedule(server_round))
+
+
+def contribution_settings(config: RunConfig) -> ContributionSettings:
+    """What a participant adds to plain training, and how its delta travels."""
+    return ContributionSettings(
+        codec=part("codec", config.codec),
+        error_feedback=config.error_feedback,
+        proximal_mu=config.proximal_mu,
+        scaffold=config.scaffold,
+    )
+
+
+def part(kind: str, text: str, **given: Any) -> Any:  # noqa: ANN401 - each kind has its own
+    """Build a part of the pipeline by the name that the run config has for it.
+
+    Raises:
+        ConfigError: If there is no such part, or it does not take these options.
+    """
+    try:
+        return build_part(kind, text, **given)
+    except PartError as error:
+        raise ConfigError(f"run config: {error}") from error
 
 
 def partition_spec(config: RunConfig) -> PartitionSpec:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from fl_app.data import Examples
 from fl_app.errors import ConfigError
-from fl_app.local_sgd import Score, TrainingSettings, batches_of, seeded_layers, train_epoch
+from fl_app.local_correction import LocalCorrection, effective_steps
+from fl_app.local_sgd import LocalSgd, Score, TrainingSettings, batches_of, seeded_layers
 from fl_app.models import Arrays, get_weights, set_weights
 
 _EVALUATION_BATCH = 500
@@ -32,6 +33,7 @@ class LocalUpdate:
         loss: Mean negative log-likelihood over the last epoch, in nats, as it was trained.
         accuracy: Share of the last epoch's examples classified right, as it was trained.
         seconds: Wall-clock time of the training.
+        effective_steps: How far its steps go, in steps of plain SGD; see `effective_steps`.
     """
 
     weights: Arrays
@@ -40,6 +42,7 @@ class LocalUpdate:
     loss: float
     accuracy: float
     seconds: float
+    effective_steps: float
 
     @property
     def norm(self) -> float:
@@ -94,6 +97,7 @@ def local_update(
     settings: TrainingSettings,
     generator: torch.Generator,
     device: torch.device | None = None,
+    correction: LocalCorrection | None = None,
 ) -> LocalUpdate:
     """Train on a participant's own examples from the global weights: step 2.
 
@@ -101,9 +105,10 @@ def local_update(
         model: A model of the kind that `weights` are of; used as the place to work in.
         weights: The global weights `w_t`.
         examples: What the participant holds.
-        settings: Epochs, batch size and learning rate.
+        settings: Epochs, batch size, learning rate, and how SGD goes about it.
         generator: Decides the order of the examples, and dropout where the model has any.
         device: Where to train; the CPU by default.
+        correction: What is added to the gradients, if anything.
 
     Returns:
         The delta and what there is to say about it.
@@ -120,13 +125,15 @@ def local_update(
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     images, labels = examples.images.to(device), examples.labels.to(device)
+    correction = correction or LocalCorrection()
+    sgd = LocalSgd(model, settings, correction.begin(model))
     score = None
     with seeded_layers(generator.initial_seed(), device):
         for epoch in range(settings.epochs):
             order = torch.randperm(len(examples), generator=generator).to(device)
             batches = batches_of(images, labels, order, settings.batch_size)
             score = Score(device) if epoch == settings.epochs - 1 else None
-            train_epoch(model, batches, settings, score)
+            sgd.train_epoch(batches, score)
     local_weights = get_weights(model)
     return LocalUpdate(
         weights=local_weights,
@@ -135,6 +142,9 @@ def local_update(
         loss=0.0 if score is None else float(score.loss) / len(examples),
         accuracy=0.0 if score is None else int(score.correct) / len(examples),
         seconds=time.perf_counter() - start,
+        effective_steps=effective_steps(
+            sgd.steps, settings.learning_rate, settings.momentum, correction.mu
+        ),
     )
 
 

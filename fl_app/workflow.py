@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
 from fl_app.participants import Participants
-from fl_app.phases import Phases
+from fl_app.phases import EvaluatePhase, Phases, TrainPhase
 from fl_app.reports import RoundReport, Score, as_number
 from strategies.wire import decode_arrays
 
@@ -43,12 +43,15 @@ class WorkflowSettings:
         round_deadline: Seconds that training, and evaluation, may take in a round; what has
             arrived by then counts. `None` waits for everybody.
         quorum_deadline: Seconds to wait for participants to connect; `None` waits for ever.
+        evaluate_with_training: Whether participants evaluate a round's new model when they
+            receive it to train on: one message less, see `FederatedWorkflow`.
     """
 
     num_participants: int
     min_fit_clients: int = 1
     round_deadline: float | None = None
     quorum_deadline: float | None = None
+    evaluate_with_training: bool = False
 
 
 class FederatedWorkflow:
@@ -57,6 +60,11 @@ class FederatedWorkflow:
     A round asks the sampled participants to train, aggregates their updates, and
     evaluates the new global model on the server and on the participants. A round in which
     nothing could be aggregated leaves the global model as it was and counts as a round.
+
+    With `evaluate_with_training` the participants' evaluation of a round's model comes with
+    the next round's training. Hooks see the round then, before that training is aggregated: if
+    one ends the run, the training was in vain, and everything else is as without it. The last
+    round's model is evaluated in a message of its own.
     """
 
     def __init__(
@@ -99,12 +107,29 @@ class FederatedWorkflow:
         if reason is not None:
             return reason
         participants.wait_for(settings.num_participants, settings.quorum_deadline)
-        for server_round in range((self._done or 0) + 1, context.config.num_rounds + 1):
-            participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
-            report, parameters = self._run_round(server_round, parameters, phases, context)
-            reason = self._after_round(report, parameters)
-            if reason is not None:
-                return reason
+        rounds = range((self._done or 0) + 1, context.config.num_rounds + 1)
+        pending: RoundReport | None = None  # waits for its evaluation by the participants
+        try:
+            for server_round in rounds:
+                participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
+                trained = phases.train(server_round, parameters)
+                if pending is not None:
+                    evaluation = phases.received(pending.server_round, trained)
+                    report, pending = _with_evaluation(pending, evaluation), None
+                    reason = self._after_round(report, parameters)
+                    if reason is not None:
+                        return reason
+                report, parameters = self._finish_round(trained, parameters, phases, context)
+                if settings.evaluate_with_training and server_round < rounds[-1]:
+                    pending = report
+                    continue
+                reason = self._after_round(self._evaluated(report, parameters, phases), parameters)
+                if reason is not None:
+                    return reason
+        except Exception:
+            if pending is not None:  # its work is done, only a score is missing
+                self._after_round(pending, parameters)
+            raise
         return f"all {context.config.num_rounds} rounds are done"
 
     def _evaluate_initial(self, context: LegacyContext, parameters: Parameters) -> RoundReport:
@@ -112,35 +137,55 @@ class FederatedWorkflow:
         score = _central_score(context, 0, parameters)
         return RoundReport(0, central=score, evaluate_seconds=time.monotonic() - start)
 
-    def _run_round(
-        self, server_round: int, parameters: Parameters, phases: Phases, context: LegacyContext
+    def _finish_round(
+        self,
+        trained: TrainPhase,
+        parameters: Parameters,
+        phases: Phases,
+        context: LegacyContext,
     ) -> tuple[RoundReport, Parameters]:
-        fit = phases.fit(server_round, parameters)
+        """Aggregate what was trained, and evaluate the new model on the server."""
+        fit = phases.aggregate(trained)
         new_parameters = fit.parameters or parameters
 
         start = time.monotonic()
-        evaluation = phases.evaluate(server_round, new_parameters)
         report = RoundReport(
-            server_round=server_round,
+            server_round=trained.server_round,
             aggregated=fit.parameters is not None,
             relative_update=_relative_update(parameters, new_parameters),
-            central=_central_score(context, server_round, new_parameters),
-            federated=evaluation.score,
+            central=_central_score(context, trained.server_round, new_parameters),
             train_loss=fit.train_loss,
             train_accuracy=fit.train_accuracy,
             participants=fit.participants,
-            evaluation_failures=evaluation.failures,
             bytes_up=sum(p.bytes_up for p in fit.participants),
-            bytes_down=sum(p.bytes_down for p in fit.participants) + evaluation.bytes_down,
+            bytes_down=sum(p.bytes_down for p in fit.participants),
             fit_seconds=fit.seconds,
             evaluate_seconds=time.monotonic() - start,
         )
         return report, new_parameters
 
+    def _evaluated(
+        self, report: RoundReport, parameters: Parameters, phases: Phases
+    ) -> RoundReport:
+        """Let the participants evaluate the new model, in messages of their own."""
+        start = time.monotonic()
+        report = _with_evaluation(report, phases.evaluate(report.server_round, parameters))
+        seconds = report.evaluate_seconds + time.monotonic() - start
+        return replace(report, evaluate_seconds=seconds)
+
     def _after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
         """Run every hook, and return the first reason to stop."""
         reasons = [hook.after_round(report, parameters) for hook in self._hooks]
         return next((reason for reason in reasons if reason is not None), None)
+
+
+def _with_evaluation(report: RoundReport, evaluation: EvaluatePhase) -> RoundReport:
+    return replace(
+        report,
+        federated=evaluation.score,
+        evaluation_failures=evaluation.failures,
+        bytes_down=report.bytes_down + evaluation.bytes_down,
+    )
 
 
 def _relative_update(old: Parameters, new: Parameters) -> float:

@@ -1,7 +1,7 @@
 """`DeltaFedAvg`, the one Flower strategy of this project."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from logging import WARNING
 from typing import Any
 
@@ -19,25 +19,23 @@ from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
+from numpy.typing import NDArray
 
 from strategies.aggregators import Aggregator, weighted_mean
+from strategies.codecs import Codec, Identity
 from strategies.finite import num_not_finite
+from strategies.intake import FitResults, Intake, take_in
 from strategies.metrics import weighted_average
+from strategies.participation import Participation
 from strategies.replies import counts, participant_of, sorted_by_participant
 from strategies.sampling import sample_participants
-from strategies.updates import (
-    DELTA,
-    UPDATE_KEY,
-    Arrays,
-    ClientUpdate,
-    UpdateError,
-    check_update,
-)
+from strategies.scaffold import ControlVariate
+from strategies.server_optimizers import ServerOptimizer, plain
+from strategies.updates import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
 from strategies.wire import decode_arrays
 
 _WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
-FitResults = list[tuple[ClientProxy, FitRes]]
 EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 
 
@@ -48,6 +46,8 @@ class DeltaFedAvg(FedAvg):
     `w_t + sum(n_i / n * delta_i)`. Beyond `FedAvg` it validates every update and goes on
     without the bad ones, samples by seed and participant, sums in an order that does not
     depend on arrival, and averages the metrics.
+
+    What varies is an argument: how deltas are decoded, aggregated, and applied.
 
     A participant is known by `proxy.properties["participant"]`, or by `proxy.cid` where
     nobody has set it.
@@ -62,7 +62,12 @@ class DeltaFedAvg(FedAvg):
         self,
         *,
         seed: int = 0,
+        codec: Codec | None = None,
         aggregator: Aggregator = weighted_mean,
+        server_optimizer: ServerOptimizer | None = None,
+        server_lr_schedule: Callable[[int], float] | None = None,
+        control_variate: ControlVariate | None = None,
+        participation: Participation | None = None,
         min_updates: int = 1,
         over_selection: float = 0.0,
         fit_metrics_aggregation_fn: Callable[..., dict[str, Scalar]] = weighted_average,
@@ -73,7 +78,12 @@ class DeltaFedAvg(FedAvg):
 
         Args:
             seed: Decides which participants are sampled in each round.
-            aggregator: Turns the checked updates of a round into one delta.
+            codec: Undoes what the participants' codec did; by default deltas come as they are.
+            aggregator: Turns the checked updates of a round into one delta: step 3.
+            server_optimizer: Applies it to the global weights: step 4; by default it is added.
+            server_lr_schedule: From the round to a factor on the optimizer's learning rate.
+            control_variate: The server's side of SCAFFOLD, where it is on.
+            participation: Which updates counted, where participants keep a state of their own.
             min_updates: With fewer valid updates than this a round changes nothing.
             over_selection: Share of participants sampled beyond those needed, so that a
                 round need not wait for the slowest; see `num_needed`.
@@ -87,7 +97,12 @@ class DeltaFedAvg(FedAvg):
             **fedavg,
         )
         self.seed = seed
+        self.codec = Identity() if codec is None else codec
         self.aggregator = aggregator
+        self.server_optimizer = server_optimizer
+        self.server_lr_schedule = server_lr_schedule
+        self.control_variate = control_variate
+        self.participation = participation
         self.min_updates = min_updates
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
@@ -110,17 +125,31 @@ class DeltaFedAvg(FedAvg):
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Remember `w_t`, sample the participants and ask them for deltas."""
         self._global_weights = decode_arrays(parameters.tensors)
-        config: dict[str, Scalar] = {}
-        if self.on_fit_config_fn is not None:
-            config.update(self.on_fit_config_fn(server_round))
-        config[UPDATE_KEY] = DELTA
-
         num_available = client_manager.num_available()
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
             num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
         sampled = self._sample(server_round, client_manager, num_sampled, num_required)
-        return [(proxy, FitIns(parameters, config)) for proxy in sampled]
+
+        config: dict[str, Scalar] = {}
+        if self.on_fit_config_fn is not None:
+            config.update(self.on_fit_config_fn(server_round))
+        config[UPDATE_KEY] = DELTA
+        sent = self._with_control_variate(parameters)
+        return [(proxy, FitIns(sent, self._instruction(proxy, config))) for proxy in sampled]
+
+    def _with_control_variate(self, parameters: Parameters) -> Parameters:
+        """Return what is sent down: the global weights and, for SCAFFOLD, `c` after them."""
+        if self.control_variate is None or self._global_weights is None:
+            return parameters
+        c = ndarrays_to_parameters(self.control_variate.value(self._global_weights))
+        return Parameters([*parameters.tensors, *c.tensors], parameters.tensor_type)
+
+    def _instruction(self, proxy: ClientProxy, config: dict[str, Scalar]) -> dict[str, Scalar]:
+        """Return the config of one participant: everybody's, and which state it is to load."""
+        if self.participation is None:
+            return config
+        return config | self.participation.instruction(participant_of(proxy))
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -161,33 +190,51 @@ class DeltaFedAvg(FedAvg):
 
         Args:
             server_round: The round, 1-based.
-            results: The replies, in any order. Each holds a delta unless its metrics say
-                `update = "weights"`. Before any `configure_fit` there is no `w_t` to add
-                a delta to, and replies are averaged as they are, like `FedAvg` does.
+            results: The replies, in any order; see `strategies.intake`. Before any
+                `configure_fit` there is no `w_t` to add a delta to, and replies are averaged
+                as they are, like `FedAvg` does.
             failures: Participants that did not reply.
 
         Returns:
             The new global weights and the aggregated metrics, or `(None, {})`, which
-            means that the global model stays as it was: no update was valid, or there
-            were failures and `accept_failures` is off.
+            means that the global model stays as it was: too few updates were valid, they
+            could not be aggregated, or there were failures and `accept_failures` is off.
         """
-        updates, accepted = self._valid_updates(sorted_by_participant(results))
+        intake = take_in(results, self.codec, self._global_weights, self._needs_local_steps())
+        self.rejections = intake.rejections
         needed = max(1, self.min_updates)
-        if len(updates) < needed:
-            line = "round %s changes nothing: %s valid updates, %s needed"
-            log(WARNING, line, server_round, len(updates), needed)
-            return None, {}
+        if len(intake.updates) < needed:
+            reason = f"{len(intake.updates)} valid updates, {needed} needed"
+            return _unchanged(server_round, reason)
         if not self.accept_failures and (failures or self.rejections):
             return None, {}
-
-        delta = self.aggregator(updates)  # step 3
-        weights = self._global_weights
-        new_weights = delta if weights is None else _add(weights, delta)  # step 4
-
+        try:
+            delta = self.aggregator(intake.updates)  # step 3
+        except AggregationError as error:
+            return _unchanged(server_round, str(error))
+        new_weights = self._step(server_round, delta)  # step 4
         if any(num_not_finite(array) for array in new_weights):
-            log(WARNING, "round %s: the aggregate overflows and is dropped", server_round)
-            return None, {}
-        return ndarrays_to_parameters(new_weights), self._aggregate_metrics(accepted)
+            return _unchanged(server_round, "the aggregate overflows")
+
+        if self.control_variate is not None:
+            self.control_variate.move(server_round, intake.updates)
+        if self.participation is not None:
+            self.participation.record(server_round, intake.updates)
+        return ndarrays_to_parameters(new_weights), self._aggregate_metrics(intake)
+
+    def _step(self, server_round: int, delta: Arrays) -> Arrays:
+        if self._global_weights is None:
+            return delta
+        schedule = self.server_lr_schedule
+        factor = 1.0 if schedule is None else schedule(server_round)
+        with np.errstate(over="ignore"):  # an overflow is looked for, and dealt with, after
+            if self.server_optimizer is None:
+                return plain(self._global_weights, delta)
+            return self.server_optimizer.step(self._global_weights, delta, factor)
+
+    def _needs_local_steps(self) -> bool:
+        needed = getattr(self.aggregator, "needs_local_steps", False)
+        return bool(needed) or self.control_variate is not None
 
     def aggregate_evaluate(
         self,
@@ -201,50 +248,52 @@ class DeltaFedAvg(FedAvg):
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
 
-    def _valid_updates(self, results: FitResults) -> tuple[list[ClientUpdate], FitResults]:
-        """Decode and check the replies; what is refused is logged and kept by name."""
-        updates: list[ClientUpdate] = []
-        accepted: FitResults = []
-        rejections: list[UpdateError] = []
-        like = self._global_weights
-        for proxy, result in results:
-            try:
-                update = self._decode(proxy, result)
-                check_update(update, like if like is not None else update.delta)
-            except UpdateError as error:
-                log(WARNING, "%s", error)
-                rejections.append(error)
-                continue
-            if like is None:
-                like = update.delta  # without a w_t, the first valid one sets the form
-            updates.append(update)
-            accepted.append((proxy, result))
-        self.rejections = tuple(rejections)
-        return updates, accepted
-
-    def _decode(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
-        participant = participant_of(proxy)
-        try:
-            arrays = decode_arrays(result.parameters.tensors)
-        except ValueError as error:
-            raise UpdateError(participant, str(error)) from error
-        update = ClientUpdate(participant, arrays, result.num_examples)
-        if self._global_weights is None or result.metrics.get(UPDATE_KEY, DELTA) == DELTA:
-            return update
-        check_update(update, self._global_weights)
-        pairs = zip(arrays, self._global_weights, strict=True)
-        with np.errstate(over="ignore"):  # the check of the delta finds what is not finite
-            delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in pairs]
-        return ClientUpdate(participant, delta, result.num_examples)
-
-    def _aggregate_metrics(self, accepted: FitResults) -> dict[str, Scalar]:
+    def _aggregate_metrics(self, intake: Intake) -> dict[str, Scalar]:
         if self.fit_metrics_aggregation_fn is None:
             return {}
         return self.fit_metrics_aggregation_fn(
-            [(result.num_examples, result.metrics) for _, result in accepted]
+            [(result.num_examples, result.metrics) for _, result in intake.replies]
         )
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what the parts have to remember between rounds, as named arrays."""
+        return {
+            f"{part}/{name}": array
+            for part, holder in self._parts_with_state().items()
+            for name, array in holder.state().items()
+        }
 
-def _add(weights: Arrays, delta: Arrays) -> Arrays:
-    with np.errstate(over="ignore"):  # an overflow is looked for, and dealt with, by the caller
-        return [np.add(w_t, d) for w_t, d in zip(weights, delta, strict=True)]
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned for a strategy built alike.
+
+        Raises:
+            ValueError: If it is that of other parts.
+        """
+        holders = self._parts_with_state()
+        by_part: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in holders}
+        for key, array in state.items():
+            part, _, name = key.partition("/")
+            if part not in by_part:
+                raise ValueError(f"it holds the state of {part}, which is not in use")
+            by_part[part][name] = array
+        for part, holder in holders.items():
+            holder.load_state(by_part[part])
+
+    def checkpoint_saved(self) -> None:
+        """Learn that what `state` returned is safe: a resume will not go back behind it."""
+        if self.participation is not None:
+            self.participation.checkpoint_saved()
+
+    def _parts_with_state(self) -> dict[str, Any]:
+        parts = {
+            "aggregator": self.aggregator,
+            "server-optimizer": self.server_optimizer,
+            "control-variate": self.control_variate,
+            "participation": self.participation,
+        }
+        return {name: part for name, part in parts.items() if hasattr(part, "load_state")}
+
+
+def _unchanged(server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
+    log(WARNING, "round %s changes nothing: %s", server_round, reason)
+    return None, {}

@@ -1,5 +1,6 @@
 """What a participant contributes to a round, and the check it has to pass."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ UPDATE_KEY = "update"
 """In the fit config what the server asks for, in the fit metrics what the reply holds."""
 DELTA = "delta"
 WEIGHTS = "weights"
+
+LOCAL_STEPS_KEY = "local-steps"
+"""In the fit metrics: how many steps the participant took, see `ClientUpdate.local_steps`."""
 
 
 class UpdateError(ValueError):
@@ -46,11 +50,14 @@ class ClientUpdate:
             partition id in simulation, its declared name in deployment.
         delta: Local minus global weights, one array per parameter.
         num_examples: Number of examples (not batches) it was trained on.
+        local_steps: Its steps of SGD, in steps without momentum that go as far (the norm
+            |a_i|_1 of FedNova, arXiv:2007.07481); `None` where it did not tell.
     """
 
     participant: str
     delta: Arrays
     num_examples: int
+    local_steps: float | None = None
 
 
 def participant_order(participant: str) -> tuple[int, int, str]:
@@ -72,9 +79,14 @@ def check_update(update: ClientUpdate, like: Sequence[NDArray[Any]]) -> None:
 
     Raises:
         UpdateError: If the number of arrays, a shape or a dtype differs, a value is not
-            finite, or the example count is not a positive whole number.
+            finite, the example count is not a positive whole number, or the number of local
+            steps, where there is one, not a positive number.
     """
-    reason = _example_count_fault(update.num_examples) or _array_fault(update.delta, like)
+    reason = (
+        _example_count_fault(update.num_examples)
+        or _step_count_fault(update.local_steps)
+        or _array_fault(update.delta, like)
+    )
     if reason is not None:
         raise UpdateError(update.participant, reason)
 
@@ -84,6 +96,15 @@ def _example_count_fault(num_examples: object) -> str | None:
         return f"its number of examples is {num_examples!r}, a positive whole number is needed"
     if num_examples <= 0:
         return f"its number of examples is {num_examples}, a positive number is needed"
+    return None
+
+
+def _step_count_fault(local_steps: object) -> str | None:
+    if local_steps is None:
+        return None
+    number = isinstance(local_steps, int | float) and not isinstance(local_steps, bool)
+    if not number or not 0 < float(local_steps) < math.inf:  # type: ignore[arg-type]
+        return f"its number of local steps is {local_steps!r}, a positive number is needed"
     return None
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from flwr.app import Context, RecordDict
 
-from fl_app import artifacts, training
-from fl_app import client_app as client_app_module
+from fl_app import artifacts, contribution, files, training
 from fl_app.client_app import app as client_app
 from fl_app.server_app import app as server_app
 from tests.local_grid import Fault, LocalGrid
@@ -66,7 +65,7 @@ def die_at(point: str, count: int) -> None:
             pass_or_die()
             return train(*args, **kwargs)
 
-        client_app_module.local_update = dying_update  # type: ignore[attr-defined]
+        contribution.local_update = dying_update  # type: ignore[attr-defined]
     elif point == "metrics":  # between the history and the checkpoint
         os_fsync = os.fsync
 
@@ -77,7 +76,7 @@ def die_at(point: str, count: int) -> None:
 
         os.fsync = dying_fsync
     elif point == "partial":  # half-way through writing a checkpoint
-        write_atomically = artifacts.write_atomically
+        write_atomically = files.write_atomically
 
         def dying_write(path: Path, content: bytes) -> None:
             if path.name == "checkpoint.safetensors":
@@ -86,7 +85,7 @@ def die_at(point: str, count: int) -> None:
                 pass_or_die()
             write_atomically(path, content)
 
-        artifacts.write_atomically = dying_write
+        artifacts.write_atomically = dying_write  # type: ignore[attr-defined]
     elif point == "replace":  # the new checkpoint is whole, the old one still in place
         path_replace = Path.replace
 

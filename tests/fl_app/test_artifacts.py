@@ -15,8 +15,9 @@ from flwr.common import ndarrays_to_parameters
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from fl_app.artifacts import RunDirectory, config_digest, weights_digest, write_atomically
+from fl_app.artifacts import RunDirectory, config_digest, weights_digest
 from fl_app.errors import UserError
+from fl_app.files import write_atomically
 from fl_app.reports import ParticipantReport, RoundReport, Score
 
 WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(0.5, np.float32)]

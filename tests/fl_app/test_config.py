@@ -149,7 +149,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(key):
         ("learning_rate", "did you mean learning-rate?"),
         ("lerning-rate", "did you mean learning-rate?"),
         ("num-rounds", "did you mean num-server-rounds?"),
-        ("zzz", "the keys are batch-size, "),
+        ("zzz", "the keys are adversary, "),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key, hint):

@@ -9,8 +9,9 @@ from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.strategy import FedAvg, Strategy
 
+from fl_app.answers import num_bytes
 from fl_app.participants import Participants
-from fl_app.phases import FitPhase, Phases, num_bytes
+from fl_app.phases import FitPhase, Phases
 from strategies import DeltaFedAvg
 from tests.local_grid import Fault, LocalGrid
 
@@ -60,6 +61,10 @@ def weights(fit: FitPhase) -> list[float]:
     return values
 
 
+def fit_of(phases: Phases) -> FitPhase:
+    return phases.aggregate(phases.train(1, W_T))
+
+
 def error(message, reply):
     return Message(Error(3, "no memory"), reply_to=message)
 
@@ -84,7 +89,7 @@ def not_a_number(message, reply):
 
 def test_a_fit_phase_by_hand():
     # delta = (1 * 1 + 2 * 2 + 3 * 3) / 6 = 14 / 6
-    fit = phases_of(3).fit(1, W_T)
+    fit = fit_of(phases_of(3))
 
     assert weights(fit) == pytest.approx([10 + 14 / 6, 20 + 14 / 6], rel=1e-6)
     assert fit.train_loss == pytest.approx(14 / 6)
@@ -93,7 +98,7 @@ def test_a_fit_phase_by_hand():
 
 
 def test_everybody_who_was_asked_is_described():
-    fit = phases_of(3).fit(1, W_T)
+    fit = fit_of(phases_of(3))
 
     assert [p.participant for p in fit.participants] == ["0", "1", "2"]
     assert [p.num_examples for p in fit.participants] == [1, 2, 3]
@@ -116,7 +121,7 @@ def test_everybody_who_was_asked_is_described():
 )
 def test_who_fails_is_named_with_the_cause_and_the_others_count(fault, reason):
     # Without participant 1: (1 * 1 + 3 * 3) / 4 = 2.5
-    fit = phases_of(3, {1: fault}, deadline=0.2).fit(1, W_T)
+    fit = fit_of(phases_of(3, {1: fault}, deadline=0.2))
 
     assert weights(fit) == [12.5, 22.5]
     assert [p.failure is None for p in fit.participants] == [True, False, True]
@@ -124,7 +129,7 @@ def test_who_fails_is_named_with_the_cause_and_the_others_count(fault, reason):
 
 
 def test_where_all_fail_nothing_changes():
-    fit = phases_of(2, {0: error, 1: not_a_number}).fit(1, W_T)
+    fit = fit_of(phases_of(2, {0: error, 1: not_a_number}))
 
     assert fit.parameters is None
     assert fit.train_loss is None
@@ -132,7 +137,7 @@ def test_where_all_fail_nothing_changes():
 
 
 def test_any_flower_strategy_will_do():
-    fit = phases_of(3, strategy=FedAvg(fit_metrics_aggregation_fn=lambda _: {})).fit(1, W_T)
+    fit = fit_of(phases_of(3, strategy=FedAvg(fit_metrics_aggregation_fn=lambda _: {})))
 
     assert weights(fit) == pytest.approx([10 + 14 / 6, 20 + 14 / 6], rel=1e-6)
     assert fit.train_loss is None

@@ -230,7 +230,7 @@ def test_a_participant_that_raises_is_named_with_the_cause(config, monkeypatch, 
             raise MemoryError("not enough")
         return local_update(model, weights, examples, *more)
 
-    monkeypatch.setattr("fl_app.client_app.local_update", failing)
+    monkeypatch.setattr("fl_app.contribution.local_update", failing)
 
     directory = run_app(config | {"num-participants": 4})
 

@@ -1,0 +1,36 @@
+"""Files that are whole, whatever happens while they are written."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file so that a reader, or a crash, sees the old or the new one, never a part.
+
+    Raises:
+        OSError: If it cannot be written; the old file is untouched then.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def append_durably(path: Path, text: str) -> None:
+    """Append to a file, durably; a write that fails half-way is taken back."""
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            remaining = memoryview(text.encode())
+            while remaining:
+                remaining = remaining[file.write(remaining) :]
+            os.fsync(file.fileno())
+        except OSError:
+            os.truncate(path, before)
+            raise

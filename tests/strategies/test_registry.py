@@ -1,0 +1,185 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.common import Parameters
+from flwr.server.strategy import FedAdam
+
+from strategies.aggregators import weighted_mean
+from strategies.fednova import NormalisedMean
+from strategies.registry import _METHODS, PARTS, PartError, PartSpec, build_part, known_name
+
+OWN_PARTS = """
+from dataclasses import dataclass
+
+def unweighted(updates, *, scale=1.0):
+    return [scale * sum(arrays) / len(arrays) for arrays in zip(*(u.delta for u in updates))]
+
+@dataclass(frozen=True)
+class Shrunk:
+    strength: float = 0.5
+    def __post_init__(self):
+        if self.strength < 0:
+            raise ValueError(f"strength = {self.strength} must not be negative")
+    def __call__(self, updates):
+        return [self.strength * array for array in updates[0].delta]
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "my_parts.py"
+    path.write_text(OWN_PARTS)
+    return path
+
+
+def refusal(kind: str, text: str) -> str:
+    with pytest.raises(PartError) as caught:
+        build_part(kind, text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "options"),
+    [
+        ("krum", "krum", {}),
+        (" krum ( ) ", "krum", {}),
+        ("krum(num_malicious=2)", "krum", {"num_malicious": 2}),
+        ("adam(lr=-1e-3, amsgrad=True)", "adam", {"lr": -1e-3, "amsgrad": True}),
+        ("a.b:C(x='y, z(1)')", "a.b:C", {"x": "y, z(1)"}),
+    ],
+)
+def test_a_spec_is_a_name_with_options(text: str, name: str, options: dict[str, Any]):
+    spec = PartSpec.parse("aggregator", text)
+
+    assert (spec.name, spec.options) == (name, options)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "krum(2)", "krum(a=", "krum(a=b)", "krum(a=[1])", "krum(a=1)(b=2)", "krum(**a)"]
+)
+def test_what_is_written_in_another_way_is_refused_and_shown(text: str):
+    message = refusal("aggregator", text)
+
+    assert "aggregator = " in message
+    assert text in message
+
+
+def test_no_option_can_run_code(tmp_path: Path):
+    sentinel = tmp_path / "ran"
+
+    refusal("aggregator", f"krum(x=open({str(sentinel)!r}, 'w'))")
+
+    assert not sentinel.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, names in PARTS.items() if kind != "strategy" for name in names],
+)
+def test_every_name_gives_a_part_of_its_kind(kind: str, name: str):
+    part = build_part(kind, name)
+
+    assert all(hasattr(part, method) for method in _METHODS[kind])
+    assert known_name(kind, name) == name
+
+
+def test_a_function_is_the_part_itself_and_a_class_is_built():
+    assert build_part("aggregator", "weighted-mean") is weighted_mean
+    assert build_part("aggregator", "fednova") == NormalisedMean()
+
+
+def test_an_unknown_name_is_told_with_what_there_is_and_the_nearest():
+    message = refusal("aggregator", "weighted-maen")
+
+    assert 'aggregator = "weighted-maen"' in message
+    assert "did you mean weighted-mean?" in message
+    assert "import path" in message
+
+
+def test_an_unknown_option_is_told_with_what_there_is(own: Path):
+    assert 'fednova" has no option speed; it takes none' in refusal(
+        "aggregator", "fednova(speed=2)"
+    )
+    assert "has no option strenght; it takes strength" in refusal(
+        "aggregator", f"{own}:Shrunk(strenght=2)"
+    )
+    assert "has no option updates; it takes scale" in refusal(
+        "aggregator", f"{own}:unweighted(updates=2)"
+    )
+
+
+def test_parts_come_from_a_users_own_file(own: Path):
+    @dataclass
+    class Update:
+        delta: list[float]
+
+    unweighted: Callable[..., Any] = build_part("aggregator", f"{own}:unweighted(scale=2.0)")
+    shrunk = build_part("aggregator", f"{own}:Shrunk(strength=0.25)")
+
+    assert unweighted([Update([1.0]), Update([2.0])]) == [3.0]
+    assert shrunk([Update([8.0])]) == [2.0]
+    assert type(shrunk) is type(build_part("aggregator", f"{own}:Shrunk"))
+
+
+def test_parts_come_from_a_users_own_module(own: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(own.parent))
+
+    assert build_part("aggregator", "my_parts:Shrunk(strength=3)").strength == 3
+
+
+def test_what_a_part_refuses_is_passed_on(own: Path):
+    assert "strength = -1 must not be negative" in refusal(
+        "aggregator", f"{own}:Shrunk(strength=-1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("/nowhere/parts.py:Part", "there is no file /nowhere/parts.py"),
+        ("parts.py:Part", "must be an absolute path"),
+        ("no_such_module:Part", "No module named 'no_such_module'"),
+        ("json:NoSuchPart", "has no attribute 'NoSuchPart'"),
+        ("json:decoder", "lacks __call__"),
+    ],
+)
+def test_a_part_that_cannot_be_imported_says_why(text: str, reason: str):
+    message = refusal("aggregator", text)
+
+    assert text in message
+    assert reason in message
+
+
+def test_a_file_that_breaks_on_import_says_how(tmp_path: Path):
+    path = tmp_path / "broken.py"
+    path.write_text("1 / 0")
+
+    assert "ZeroDivisionError: division by zero" in refusal("aggregator", f"{path}:Part")
+
+
+def test_something_of_another_kind_is_refused():
+    assert "is no codec, it lacks encode, decode" in refusal(
+        "codec", "strategies.fednova:NormalisedMean"
+    )
+
+
+def test_flowers_strategies_are_built_with_what_the_run_config_gives():
+    strategy = build_part(
+        "strategy",
+        "FedAdam(eta=0.5)",
+        initial_parameters=Parameters([], "numpy.ndarray"),
+        fraction_fit=0.3,
+    )
+
+    assert isinstance(strategy, FedAdam)
+    assert (strategy.eta, strategy.fraction_fit) == (0.5, 0.3)
+    with pytest.raises(PartError, match="fraction_fit has a run-config key of its own"):
+        build_part("strategy", "FedAvg(fraction_fit=0.5)", fraction_fit=0.3)
+
+
+def test_only_the_projects_own_parts_have_a_known_name():
+    assert known_name("aggregator", "fednova()") == "fednova"
+    assert known_name("aggregator", "strategies.fednova:NormalisedMean") is None
