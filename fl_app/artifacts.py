@@ -142,7 +142,7 @@ class RunDirectory:
         Returns:
             Whether they are written.
         """
-        contiguous = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+        contiguous = {key: np.asarray(array, order="C") for key, array in tensors.items()}
         content = save(contiguous, dict(metadata))
         return self._try(name, lambda path: write_atomically(path, content))
 
@@ -181,7 +181,7 @@ def weights_digest(weights: Arrays) -> str:
     digest = hashlib.sha256()
     for array in weights:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(np.asarray(array, order="C").data)
     return digest.hexdigest()
 
 

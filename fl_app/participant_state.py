@@ -47,7 +47,7 @@ class StateStore:
             StateError: If it cannot be written.
         """
         arrays = memory.as_arrays()
-        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path(server_round), save(contiguous))

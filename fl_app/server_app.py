@@ -10,6 +10,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl_app.artifacts import RunDirectory
 from fl_app.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
+from fl_app.compatibility import check_compatibility
 from fl_app.config import RunConfig
 from fl_app.errors import tell_user_errors_in_a_sentence
 from fl_app.models import build_model
@@ -36,6 +37,7 @@ def main(grid: Grid, context: Context) -> None:
             or participants stay away. What has been computed by then is saved.
     """
     config = RunConfig.from_run_config(context.run_config)
+    check_compatibility(config)
     data = load_server_data(config)
     model = build_model(config.model, config.seed)
 

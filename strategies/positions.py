@@ -83,13 +83,13 @@ def decode_positions(data: Bytes, count: int, total: int) -> Positions:
 
 
 def _read_unary(data: Bytes, count: int, total: int) -> Positions:
-    # Before anything is unpacked, which makes eight bytes of each.
-    num_ones = int(np.bitwise_count(data).sum(dtype=np.int64))
-    if num_ones != count or data.size > _num_bytes(total):
+    if data.size > _num_bytes(total):  # before it is unpacked, to eight times the size
         raise ValueError(
-            f"the payload holds {num_ones} positions in {data.size} bytes, {count} in at most "
-            f"{_num_bytes(total)} are expected"
+            f"the positions go on for {data.size} bytes, at most {_num_bytes(total)} are expected"
         )
+    num_ones = int(np.bitwise_count(data).sum(dtype=np.int64))
+    if num_ones != count:
+        raise ValueError(f"the payload holds {num_ones} positions, {count} are expected")
     ends = np.flatnonzero(np.unpackbits(data))
     needed = _num_bytes(int(ends[-1]) + 1) if count else 0
     if data.size != needed:

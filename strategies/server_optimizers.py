@@ -76,7 +76,7 @@ class TorchOptimizer:
         for index, tensor in enumerate(self._tensors):
             for name, value in self._optimizer.state[tensor].items():
                 if value is not None:
-                    named[f"{index:06d}/{name}"] = np.array(value)
+                    named[f"{index:06d}/{name}"] = torch.as_tensor(value).numpy().copy()
         return named
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -66,11 +66,8 @@ class TopK:
         total = num_values(like)
         count = self.num_kept(total)
         end = self._format.num_bytes(count)
-        if data.size <= end:
-            raise ValueError(
-                f"the payload has {data.size} bytes, {count} values take {end} and their "
-                "positions at least 1"
-            )
+        if data.size < end:
+            raise ValueError(f"the payload has {data.size} bytes, {count} values alone take {end}")
         positions = decode_positions(data[end:], count, total)
         vector = np.zeros(total, np.float32)
         vector[positions] = self._format.unpack(data[:end], count)

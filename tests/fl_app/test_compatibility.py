@@ -1,0 +1,85 @@
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl_app.compatibility import RULES, check_compatibility, compatibility_table
+from fl_app.config import RunConfig
+from fl_app.errors import ConfigError
+
+PROJECT = Path(__file__).parents[2]
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "codec": "float16"}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAdam", "aggregator": "fednova"}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "over-selection": 0.5}),
+    ("a strategy of Flower's that remembers", {"strategy": "FedAdam", "resume": "/a/run"}),
+    ("scaffold, and an aggregator", {"scaffold": True, "aggregator": "fednova"}),
+    ("scaffold, and a lossy codec", {"scaffold": True, "codec": "top-k"}),
+    ("scaffold, and momentum", {"scaffold": True, "momentum": 0.9}),
+    ("scaffold, and momentum", {"scaffold": True, "proximal-mu": 0.1}),
+    (
+        "adversary, and participants with data of their own",
+        {"adversary": "sign-flip", "dataset": "own", "class-names": "a,b"},
+    ),
+    ("adversary, and scaffold", {"adversary": "sign-flip", "scaffold": True}),
+]
+ALLOWED: list[dict[str, Any]] = [
+    {},
+    {"strategy": "FedAdam(eta=0.1)"},
+    {"strategy": "Krum", "resume": "/a/run"},
+    {"scaffold": True, "server-optimizer": "adam", "weight-decay": 1e-4},
+    {"aggregator": "fednova", "momentum": 0.9, "proximal-mu": 0.1, "codec": "top-k"},
+    {"adversary": "label-flip", "adversary-fraction": 0.3, "codec": "quantise(bits=4)"},
+]
+
+
+def config(changes: dict[str, Any]) -> RunConfig:
+    with (PROJECT / "pyproject.toml").open("rb") as file:
+        defaults: dict[str, Any] = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
+    return RunConfig.from_run_config(defaults | changes)
+
+
+def refusal(changes: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_compatibility(config(changes))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("what", "changes"), REFUSED)
+def test_what_cannot_be_combined_is_refused_with_the_reason_and_what_to_change(what, changes):
+    (rule,) = [rule for rule in RULES if rule.what.startswith(what)]
+
+    message = refusal(changes)
+
+    assert f"run config: {rule.what} cannot be combined. {rule.why}" in message
+    assert rule.instead in message
+
+
+def test_every_rule_is_shown_to_refuse_something():
+    assert all(any(rule.what.startswith(what) for what, _ in REFUSED) for rule in RULES)
+
+
+@pytest.mark.parametrize("changes", ALLOWED)
+def test_what_can_be_combined_is_let_through(changes):
+    check_compatibility(config(changes))
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    message = refusal({"scaffold": True, "aggregator": "fednova", "codec": "top-k"})
+
+    assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["aggregator", "server-optimizer", "server-lr-schedule", "lr-schedule", "codec", "adversary"],
+)
+def test_a_part_that_does_not_exist_is_refused_before_round_1(key):
+    assert f'run config: {key} = "nonsense" is not known' in refusal({key: "nonsense"})
+
+
+def test_the_table_has_every_rule():
+    table = compatibility_table()
+
+    assert all(f"| {rule.what} | {rule.why} | {rule.instead} |" in table for rule in RULES)
