@@ -35,9 +35,7 @@ def weighted_mean(updates: Sequence[ClientUpdate]) -> Arrays:
 
     Source: McMahan et al., AISTATS 2017, arXiv:1602.05629, algorithm 1.
     """
-    if not updates:
-        raise AggregationError("there is no update to aggregate")
-    _check_same_form(updates)
+    check_same_form(updates)
     counts = [update.num_examples for update in updates]
     return [
         _weighted_mean([update.delta[parameter] for update in updates], counts)
@@ -68,7 +66,10 @@ def _weighted_mean(arrays: Arrays, counts: Sequence[int]) -> NDArray[Any]:
     return mean
 
 
-def _check_same_form(updates: Sequence[ClientUpdate]) -> None:
+def check_same_form(updates: Sequence[ClientUpdate]) -> None:
+    """Raise `AggregationError` unless there are updates, all with arrays of equal shapes."""
+    if not updates:
+        raise AggregationError("there is no update to aggregate")
     shapes = [array.shape for array in updates[0].delta]
     for update in updates[1:]:
         if [array.shape for array in update.delta] != shapes:

@@ -50,6 +50,12 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "aggregator": {
         "weighted-mean": "strategies.aggregators:weighted_mean",
         "fednova": "strategies.fednova:NormalisedMean",
+        "median": "strategies.robust_aggregators:coordinate_median",
+        "trimmed-mean": "strategies.robust_aggregators:TrimmedMean",
+        "krum": "strategies.robust_aggregators:Krum",
+        "multi-krum": "strategies.robust_aggregators:MultiKrum",
+        "geometric-median": "strategies.robust_aggregators:GeometricMedian",
+        "norm-clipped-mean": "strategies.robust_aggregators:NormClippedMean",
     },
     "server-optimizer": {
         "sgd": "strategies.server_optimizers:sgd",

@@ -9,40 +9,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flwr.app import Context, RecordDict
-
 from fl_app import artifacts, contribution, files, training
-from fl_app.client_app import app as client_app
-from fl_app.server_app import app as server_app
-from tests.local_grid import Fault, LocalGrid
+from scripts.local_run import run_app, run_on
+
+__all__ = ["POINTS", "die_at", "run_app", "run_on", "summary_of"]
 
 POINTS = ("train", "metrics", "partial", "replace")
-
-
-def run_app(
-    config: Mapping[str, Any], order: int = 0, faults: Mapping[int, Fault] | None = None
-) -> Path:
-    """Run the application and return its run directory."""
-    grid = LocalGrid(client_app, config, int(config["num-participants"]), order, faults)
-    return run_on(grid, config)
-
-
-def run_on(grid: LocalGrid, config: Mapping[str, Any]) -> Path:
-    """Run the application over a grid and return its run directory."""
-    results = Path(config["output-dir"])
-    before = set(results.glob("*"))
-    context = Context(
-        run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=dict(config)
-    )
-    server_app(grid, context)
-    if config["resume"]:
-        return Path(config["resume"])
-    (directory,) = set(results.glob("*")) - before
-    return directory
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
