@@ -29,6 +29,9 @@ class Codec(Protocol):
             needed for the same model in the end.
 
     Example, one bit per value, from arXiv:1901.09847:
+        import numpy as np
+        from strategies.model_vector import from_vector, num_values, to_vector
+
         class ScaledSign:
             lossless = False
             unbiased = False
@@ -167,11 +170,11 @@ class Quantise:
 
     def encode(self, delta: Arrays, generator: np.random.Generator) -> Arrays:
         """See `Codec`."""
-        return _encode(UniformLevels(self.bits), delta, generator)
+        return _encode(VALUE_FORMATS[f"int{self.bits}"], delta, generator)
 
     def decode(self, payload: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]]) -> Arrays:
         """See `Codec`."""
-        return _decode(UniformLevels(self.bits), payload, like)
+        return _decode(VALUE_FORMATS[f"int{self.bits}"], payload, like)
 
 
 def _encode(values: ValueFormat, delta: Arrays, generator: np.random.Generator) -> Arrays:

@@ -1,6 +1,6 @@
 """How a vector of float32 is written as bytes, where its length is known to the reader."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -143,11 +143,60 @@ def _refuse(bad: NDArray[np.bool_]) -> None:
         raise ValueError(f"{number} values are not finite, or too large for their format")
 
 
+@dataclass(frozen=True)
+class InChunks:
+    """Another format, for 65,536 values at a time.
+
+    What is computed on the way then stays in the processor's cache, which halves the time for
+    large models, and takes no memory to speak of.
+
+    Bytes: those of the chunks, one after the other; the last chunk may be short.
+
+    Attributes:
+        each: The format of a chunk.
+    """
+
+    each: ValueFormat
+
+    def num_bytes(self, count: int) -> int:
+        """See `ValueFormat`."""
+        return sum(self.each.num_bytes(size) for _, size in _chunks(count))
+
+    def pack(self, values: Vector, generator: np.random.Generator) -> Bytes:
+        """See `ValueFormat`."""
+        data = np.empty(self.num_bytes(values.size), np.uint8)
+        end = 0
+        for start, size in _chunks(values.size):
+            packed = self.each.pack(values[start : start + size], generator)
+            data[end : end + packed.size] = packed
+            end += packed.size
+        return data
+
+    def unpack(self, data: Bytes, count: int) -> Vector:
+        """See `ValueFormat`."""
+        values = np.empty(count, np.float32)
+        begin = 0
+        for start, size in _chunks(count):
+            end = begin + self.each.num_bytes(size)
+            values[start : start + size] = self.each.unpack(data[begin:end], size)
+            begin = end
+        return values
+
+
+_CHUNK = 2**16  # values; a multiple of `quantisation.BLOCK`
+
+
+def _chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Yield where each chunk starts, and how many values it has."""
+    for start in range(0, count, _CHUNK):
+        yield start, min(_CHUNK, count - start)
+
+
 VALUE_FORMATS: Mapping[str, ValueFormat] = {
-    "float32": Float32Values(),
-    "float16": Float16Values(),
-    "bfloat16": Bfloat16Values(),
-    "int8": UniformLevels(8),
-    "int4": UniformLevels(4),
+    "float32": InChunks(Float32Values()),
+    "float16": InChunks(Float16Values()),
+    "bfloat16": InChunks(Bfloat16Values()),
+    "int8": InChunks(UniformLevels(8)),
+    "int4": InChunks(UniformLevels(4)),
 }
 """By the name that options have for them."""

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strategies.value_formats import VALUE_FORMATS, Bfloat16Values, Float16Values, ValueFormat
+from strategies.value_formats import (
+    VALUE_FORMATS,
+    Bfloat16Values,
+    Float16Values,
+    InChunks,
+    ValueFormat,
+)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 vectors = hnp.arrays(np.float32, st.integers(0, 600), elements=finite)
@@ -23,6 +29,26 @@ def test_the_bytes_are_as_many_as_announced(values_as: ValueFormat, values: np.n
 
     assert packed.dtype == np.uint8
     assert packed.shape == (values_as.num_bytes(values.size),)
+
+
+@every_format
+@pytest.mark.parametrize("count", [2**16 - 1, 2**16, 2**16 + 1, 2**17 + 300])
+def test_a_long_vector_is_that_of_its_chunks(values_as: ValueFormat, count: int):
+    assert isinstance(values_as, InChunks)
+    values = np.random.default_rng(1).standard_normal(count, dtype=np.float32)
+    draw = np.random.default_rng(0)
+    packed = [
+        (values_as.each.pack(chunk, draw), chunk.size)
+        for chunk in np.split(values, range(2**16, count, 2**16))
+    ]
+
+    data = values_as.pack(values, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(data, np.concatenate([chunk for chunk, _ in packed]))
+    np.testing.assert_array_equal(
+        values_as.unpack(data, count),
+        np.concatenate([values_as.each.unpack(chunk, size) for chunk, size in packed]),
+    )
 
 
 @given(values=vectors)
