@@ -1,4 +1,4 @@
-"""Measure training, evaluation and aggregation on this machine, as ratios.
+"""Measure training, evaluation, aggregation and codecs on this machine, as ratios.
 
 Every case runs in turn with the others, and the ratio is the median over neighbours in time,
 so that a busy machine blurs the table rather than tilts it.
@@ -22,6 +22,7 @@ import torch
 
 from fl_app.paths import resolve_data_dir
 from scripts.benchmark_aggregation import measure_aggregation, sizes
+from scripts.benchmark_codecs import codec_models, codecs_as_markdown, measure_codecs
 from scripts.benchmark_table import as_markdown
 from scripts.benchmark_training import measure_training, pictures
 
@@ -79,12 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = measure_training(data, options.repeats)
     for size in sizes(options.quick):
         rows += measure_aggregation(size, options.repeats)
+    codecs = [
+        row
+        for name, shapes in codec_models(options.quick).items()
+        for row in measure_codecs(name, shapes, options.repeats)
+    ]
 
     print(as_markdown(rows))
+    print(codecs_as_markdown(codecs))
     print(", ".join(f"{key} {value}" for key, value in before.items()))
     print(f"trained on {kind}, {options.examples} examples; {options.repeats} repeats of each case")
     if options.output is not None:
-        record = {"machine": before, "data": kind, "rows": [asdict(row) for row in rows]}
+        record = {
+            "machine": before,
+            "data": kind,
+            "rows": [asdict(row) for row in rows],
+            "codecs": [asdict(row) for row in codecs],
+        }
         options.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

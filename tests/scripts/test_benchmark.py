@@ -81,9 +81,11 @@ def test_a_quick_run_prints_every_table_and_writes_it_down(tmp_path, capsys):
     tables = {row["table"] for row in record["rows"]}
     assert tables == {"training", "evaluation", "aggregation of 3 SimpleCNN"}
     assert all(row["seconds"] > 0 and row["ratio"] > 0 for row in record["rows"])
+    assert {row["table"] for row in record["codecs"]} == {"SimpleCNN"}
     assert record["machine"]["cores"] >= 1
     printed = capsys.readouterr().out
     assert all(f"| {row['case']} |" in printed for row in record["rows"])
+    assert all(f"| {row['codec']} |" in printed for row in record["codecs"])
     assert torch.get_num_threads() == threads
 
 
