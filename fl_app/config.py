@@ -4,13 +4,12 @@ Flower merges `[tool.flwr.app.config]` of pyproject.toml with `flwr run --run-co
 the result, flat scalars under kebab-case keys, to the server and to every participant.
 """
 
-import difflib
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fl_app.config_faults import check_known, check_values, explain
 from fl_app.errors import ConfigError
 
 OWN_DATA = "own"
@@ -190,31 +189,9 @@ class RunConfig(BaseModel):
         try:
             config = cls.model_validate(dict(run_config))
         except ValidationError as error:
-            raise ConfigError(_explain(error)) from None
-        config._check_combinations()
+            raise ConfigError(explain(error, check_key)) from None
+        check_values(config)
         return config
-
-    def _check_combinations(self) -> None:
-        if self.min_fit_clients > self.num_participants:
-            raise ConfigError(
-                f"run config: min-fit-clients = {self.min_fit_clients} is more than "
-                f"num-participants = {self.num_participants}; lower the one or raise the other"
-            )
-        if self.dataset == OWN_DATA and not self.class_names.strip():
-            raise ConfigError(
-                "run config: dataset = 'own' needs class-names, for instance \"cat,dog\": the "
-                "names that all participants' labels are to have"
-            )
-        if self.dataset == OWN_DATA and self.monitor == "central":
-            raise ConfigError(
-                "run config: monitor = 'central' needs a test set on the server, and with "
-                "dataset = 'own' it has none; set monitor = 'federated'"
-            )
-        if self.monitor == "federated" and self.fraction_evaluate == 0:
-            raise ConfigError(
-                "run config: monitor = 'federated' needs an evaluation by the participants, but "
-                "fraction-evaluate = 0 turns it off; raise it, or set monitor = 'central'"
-            )
 
     def as_run_config(self) -> dict[str, Any]:
         """Return the settings under their run-config keys; undoes `from_run_config`."""
@@ -223,30 +200,4 @@ class RunConfig(BaseModel):
 
 def check_key(key: str) -> None:
     """Raise a `ConfigError` that suggests the nearest key, unless `key` is one."""
-    known = [_to_kebab(name) for name in RunConfig.model_fields]
-    if key in known:
-        return
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(known))}"
-    raise ConfigError(f"run config: there is no key {key}; {hint}")
-
-
-def _explain(error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors(include_url=False):
-        key = str(fault["loc"][0])
-        if fault["type"] == "extra_forbidden":
-            try:
-                check_key(key)
-            except ConfigError as unknown:
-                faults.append(str(unknown))
-        elif fault["type"] == "missing":
-            faults.append(f"run config: {key} is missing")
-        else:
-            allowed = fault["msg"].removeprefix("Input should be ")
-            value = fault["input"]
-            shown = repr(value) if isinstance(value, str) else str(value).lower()
-            if isinstance(value, float) and not math.isfinite(value):
-                allowed = "a finite number"
-            faults.append(f"run config: {key} = {shown} is not allowed; it must be {allowed}")
-    return "\n".join(faults)
+    check_known(key, [_to_kebab(name) for name in RunConfig.model_fields])
