@@ -5,6 +5,7 @@
 | `config.json` | the run config with everything resolved: dataset used, package versions |
 | `metrics.jsonl` | one row per round and one per participant and round; see `fl_app.metrics_log` |
 | `checkpoint.safetensors` | what it takes to continue; see `fl_app.checkpoint` |
+| `privacy.json` | how much privacy every participant has spent, where that is on |
 | `summary.json` | final scores, why the run ended, SHA-256 of weights, config and partition |
 | `model.safetensors` | the final weights under the model's own names |
 | `best.safetensors` | those of the best round |

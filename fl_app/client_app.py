@@ -76,7 +76,8 @@ class Participant(NumPyClient):
 
         Returns:
             The encoded delta, or the weights if no delta was asked for; the number of
-            examples; and the metrics of the training.
+            examples; and the metrics of the training. Where privacy is on the number is 1, and
+            there are no metrics.
         """
         instruction = FitInstruction.from_config(config)
         data = self._data(instruction.dataset)
@@ -90,13 +91,16 @@ class Participant(NumPyClient):
             if not instruction.wants_delta:
                 metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
                 return update.weights, update.num_examples, metrics
-            payload, new_memory = work.contribute(parameters, update, memory or Memory())
+            clip_norm = instruction.clip_norm if self._config.privacy == "central" else None
+            payload, new_memory = work.contribute(parameters, update, memory or Memory(), clip_norm)
         if work.settings.remembers:
             keep_from = instruction.state_keep_from
             self._store(instruction).save(work.server_round, new_memory, keep_from)
             metrics[STATE_LOST_KEY] = memory is None
-        metrics |= {UPDATE_KEY: DELTA} | _training_metrics(update)
-        return payload, update.num_examples, metrics
+        metrics[UPDATE_KEY] = DELTA
+        if work.settings.protection.private:  # nothing else of the training leaves the node
+            return payload, 1, metrics
+        return payload, update.num_examples, metrics | _training_metrics(update)
 
     def evaluate(
         self, parameters: NDArrays, config: dict[str, Scalar]

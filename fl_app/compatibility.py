@@ -36,6 +36,16 @@ class Facts:
         return known_name("aggregator", self.config.aggregator) in _AVERAGES
 
     @property
+    def private(self) -> bool:
+        """Whether there is differential privacy."""
+        return self.config.privacy != "none"
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the clip norm follows the deltas."""
+        return self.config.adaptive_clip_quantile > 0
+
+    @property
     def lossy(self) -> bool:
         """Whether the codec drops anything."""
         return not getattr(self.codec, "lossless", False)
@@ -48,6 +58,8 @@ class Facts:
             "server-optimizer": run.server_optimizer != "sgd",
             "server-lr-schedule": run.server_lr_schedule != "constant",
             "codec": run.codec != "identity",
+            "clip-norm": run.clip_norm > 0,
+            "privacy": run.privacy != "none",
             "scaffold": run.scaffold,
             "over-selection": run.over_selection > 0,
         }
@@ -76,7 +88,7 @@ RULES: tuple[Rule, ...] = (
         "a strategy of Flower's, and a part of delta-fedavg",
         "Flower's strategies aggregate weights in their own way, and the parts would be ignored.",
         'set strategy = "delta-fedavg", or leave aggregator, server-optimizer, '
-        "server-lr-schedule, codec, scaffold and over-selection as they are",
+        "server-lr-schedule, codec, clip-norm, privacy, scaffold and over-selection as they are",
         lambda facts: not facts.own_strategy and bool(facts.changed()),
     ),
     Rule(
@@ -111,6 +123,63 @@ RULES: tuple[Rule, ...] = (
         "set momentum = 0.0 and proximal-mu = 0.0, or scaffold = false",
         lambda facts: (
             facts.config.scaffold and (facts.config.momentum > 0 or facts.config.proximal_mu > 0)
+        ),
+    ),
+    Rule(
+        "scaffold, and clip-norm",
+        "A delta that was clipped no longer tells the mean gradient, of which SCAFFOLD makes its "
+        "control variates.",
+        "set clip-norm = 0.0, or scaffold = false",
+        lambda facts: facts.config.scaffold and facts.config.clip_norm > 0,
+    ),
+    Rule(
+        "privacy, and scaffold",
+        "The control variates are averages of deltas without noise.",
+        'set scaffold = false, or privacy = "none"',
+        lambda facts: facts.private and facts.config.scaffold,
+    ),
+    Rule(
+        "privacy, and an aggregator that is no weighted mean",
+        "How much noise hides a participant is known for a sum of clipped deltas, not for what "
+        "other aggregators make of them.",
+        'set aggregator = "weighted-mean" (with privacy everybody weighs the same), or '
+        'privacy = "none"',
+        lambda facts: facts.private and not facts.averages,
+    ),
+    Rule(
+        "privacy, and evaluate-with-training",
+        "With privacy a reply to training holds the protected delta and nothing else.",
+        'set evaluate-with-training = false, or privacy = "none"',
+        lambda facts: facts.private and facts.config.evaluate_with_training,
+    ),
+    Rule(
+        "privacy distributed, and a lossy codec",
+        "Only in the sum are there enough shares of noise, and what a codec drops of every share "
+        "depends on each by itself.",
+        'set codec = "identity", or privacy = "central"',
+        lambda facts: facts.config.privacy == "distributed" and facts.lossy,
+    ),
+    Rule(
+        "adaptive-clip-quantile, and privacy distributed",
+        "Deltas that come with noise do not show whether they were clipped.",
+        'set adaptive-clip-quantile = 0.0, or privacy = "central"',
+        lambda facts: facts.adaptive and facts.config.privacy == "distributed",
+    ),
+    Rule(
+        "adaptive-clip-quantile, and a lossy codec",
+        "Whether a delta was clipped shows in its length, which a lossy codec changes.",
+        'set adaptive-clip-quantile = 0.0, or codec = "identity"',
+        lambda facts: facts.adaptive and facts.lossy,
+    ),
+    Rule(
+        "adversary, and clip-norm where the server does not clip",
+        "Who lies would not clip its delta, but here the participant's own code does it even so: "
+        "the test would show a defence that is none.",
+        'set aggregator = "norm-clipped-mean" and clip-norm = 0.0, or privacy = "central"',
+        lambda facts: (
+            facts.config.adversary != HONEST
+            and facts.config.clip_norm > 0
+            and facts.config.privacy != "central"
         ),
     ),
     Rule(

@@ -104,6 +104,33 @@ class RunConfig(BaseModel):
     error_feedback: bool = Field(
         description="Whether what a lossy codec drops is added to the participant's next update."
     )
+    clip_norm: float = Field(
+        ge=0, description="Participants scale longer deltas down to this Euclidean norm; 0 is off."
+    )
+    privacy: Literal["none", "central", "distributed"] = Field(
+        description="Differential privacy for participants, see docs/privacy.md: central, the "
+        "server adds the noise; distributed, every participant adds its share."
+    )
+    noise_multiplier: float = Field(
+        ge=0,
+        description="privacy: standard deviation of the noise on a round's sum of deltas, over "
+        "clip-norm; 0 is solved from target-epsilon.",
+    )
+    target_epsilon: float = Field(
+        ge=0, description="privacy: the budget, before which the run ends; 0 is no limit."
+    )
+    privacy_delta: float = Field(
+        gt=0, lt=1, description="privacy: the probability with which the guarantee may fail."
+    )
+    adaptive_clip_quantile: float = Field(
+        ge=0,
+        lt=1,
+        description="privacy: clip-norm is only where to begin, and follows this quantile of the "
+        "deltas' norms; 0 is off.",
+    )
+    adaptive_clip_rate: float = Field(
+        gt=0, description="adaptive-clip-quantile: how fast clip-norm follows."
+    )
     monitor: Literal["auto", "central", "federated"] = Field(
         description="The evaluation that target, patience and best model look at; auto is the "
         "server's where it has a test set, else the participants'."

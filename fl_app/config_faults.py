@@ -35,6 +35,40 @@ def check_values(config: "RunConfig") -> None:
             "run config: monitor = 'federated' needs an evaluation by the participants, but "
             "fraction-evaluate = 0 turns it off; raise it, or set monitor = 'central'"
         )
+    _check_privacy(config)
+
+
+def _check_privacy(config: "RunConfig") -> None:
+    if config.privacy == "none":
+        for key in ("noise-multiplier", "target-epsilon", "adaptive-clip-quantile"):
+            if value := config.as_run_config()[key]:
+                raise ConfigError(
+                    f"run config: {key} = {value} does nothing with privacy = 'none'; set "
+                    "privacy = 'central' or 'distributed'"
+                )
+        return
+    if config.clip_norm == 0:
+        raise ConfigError(
+            f"run config: privacy = '{config.privacy}' needs a clip-norm above 0: noise can only "
+            "hide deltas of a limited length. A first run with privacy = 'none' reports the "
+            "update_norm of every participant, a little less than their median is a good value"
+        )
+    if config.noise_multiplier == 0 and config.target_epsilon == 0:
+        raise ConfigError(
+            f"run config: privacy = '{config.privacy}' needs noise-multiplier, or a "
+            "target-epsilon to solve it from"
+        )
+    if 0 < config.noise_multiplier < 0.01:
+        raise ConfigError(
+            f"run config: noise-multiplier = {config.noise_multiplier} hides nothing, one round "
+            "spends an epsilon of thousands; it must be 0.01 at least, and 1 is a common value"
+        )
+    if config.privacy_delta >= 1 / config.num_participants:
+        raise ConfigError(
+            f"run config: privacy-delta = {config.privacy_delta} is not less than 1 / "
+            f"num-participants = {1 / config.num_participants:g}; it would allow to publish the "
+            "update of one participant as it is"
+        )
 
 
 def check_known(key: str, known: Sequence[str]) -> None:

@@ -1,14 +1,17 @@
 """One participant's work in one round: train, and make of the delta what is sent.
 
-train -> delta -> codec, with error feedback -> payload
+train -> delta -> clip, noise -> codec, with error feedback -> payload
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 import torch
+from flwr.common.logger import log
 from numpy.typing import NDArray
 from torch import nn
 
@@ -21,6 +24,7 @@ from fl_app.training import LocalUpdate, local_update
 from strategies.codecs import Codec
 from strategies.error_feedback import encode_with_feedback
 from strategies.scaffold import control_change
+from strategies.transforms import UNPROTECTED, Protection, norm_of
 from strategies.updates import Arrays
 
 
@@ -33,12 +37,14 @@ class ContributionSettings:
         error_feedback: Whether what a lossy codec drops is added to the next delta.
         proximal_mu: FedProx's pull towards the global weights; 0 is none.
         scaffold: Whether gradients are corrected by control variates.
+        protection: What it does for its own privacy.
     """
 
     codec: Codec
     error_feedback: bool = False
     proximal_mu: float = 0.0
     scaffold: bool = False
+    protection: Protection = UNPROTECTED
 
     @property
     def feeds_back(self) -> bool:
@@ -97,19 +103,41 @@ class LocalWork:
         )
 
     def contribute(
-        self, received: Sequence[NDArray[Any]], update: LocalUpdate, memory: Memory
+        self,
+        received: Sequence[NDArray[Any]],
+        update: LocalUpdate,
+        memory: Memory,
+        clip_norm: float | None = None,
     ) -> tuple[Arrays, Memory]:
-        """Return what to send for an update, and what to remember if it counts."""
+        """Return what to send for an update, and what to remember if it counts.
+
+        Args:
+            received: What the server sent.
+            update: What training gave.
+            memory: What the participant remembered.
+            clip_norm: The norm to clip the delta to, if not that of the settings.
+        """
+        delta = self._protected(update.delta, clip_norm)
         _, c = self.split(received)
         if c is not None:
             memory = self._with_new_control(memory, c, update)
         codec = self.settings.codec
         if not self.settings.feeds_back:
-            return codec.encode(update.delta, self.codec_generator), memory
+            return codec.encode(delta, self.codec_generator), memory
         payload, residual = encode_with_feedback(
-            codec, update.delta, memory.residual, self.codec_generator
+            codec, delta, memory.residual, self.codec_generator
         )
         return payload, Memory(memory.control, residual)
+
+    def _protected(self, delta: Arrays, clip_norm: float | None) -> Arrays:
+        protection = self.settings.protection
+        if clip_norm is not None:
+            protection = replace(protection, clip_norm=clip_norm)
+        if protection.private and not math.isfinite(norm_of(delta)):
+            # Refused by the server it would tell something of the data.
+            log(WARNING, "local training diverged; a delta of zeros is sent instead")
+            delta = [np.zeros_like(array) for array in delta]
+        return protection.apply(delta)
 
     def split(self, received: Sequence[NDArray[Any]]) -> tuple[Arrays, Arrays | None]:
         """Part what the server sent into the global weights and SCAFFOLD's `c`, if it is on."""

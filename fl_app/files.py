@@ -17,6 +17,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_directory(path.parent)
     except OSError:
         partial.unlink(missing_ok=True)
         raise
@@ -34,3 +35,12 @@ def append_durably(path: Path, text: str) -> None:
         except OSError:
             os.truncate(path, before)
             raise
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a replacement of a file in it survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ from flwr.common import Scalar
 
 from fl_app.protocol import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
 from strategies.participation import STATE_KEEP_KEY, STATE_ROUND_KEY
+from strategies.private_mean import CLIP_NORM_KEY
 from strategies.updates import DELTA, UPDATE_KEY
 
 
@@ -22,6 +23,7 @@ class FitInstruction:
         evaluates: Whether to evaluate the weights received before training on them.
         state_round: The round whose memory to go on from; 0 is none.
         state_keep_from: The oldest round whose memory may still be asked for.
+        clip_norm: The norm to clip the delta to, where it moves from round to round.
     """
 
     server_round: int | None = None
@@ -31,11 +33,13 @@ class FitInstruction:
     evaluates: bool = False
     state_round: int = 0
     state_keep_from: int = 0
+    clip_norm: float | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Scalar]) -> "FitInstruction":
         """Read the config that came with the message; unknown keys mean nothing."""
         server_round, dataset = config.get(ROUND_KEY), config.get(DATASET_KEY)
+        clip_norm = config.get(CLIP_NORM_KEY)
         return cls(
             server_round=None if server_round is None else int(server_round),
             wants_delta=config.get(UPDATE_KEY) == DELTA,
@@ -44,4 +48,5 @@ class FitInstruction:
             evaluates=bool(config.get(EVALUATE_KEY, False)),
             state_round=int(config.get(STATE_ROUND_KEY, 0)),
             state_keep_from=int(config.get(STATE_KEEP_KEY, 0)),
+            clip_norm=None if clip_norm is None else float(clip_norm),
         )

@@ -9,6 +9,7 @@ from typing import Any
 from fl_app.reports import ParticipantReport, RoundReport, Score
 
 SCHEMA_VERSION = 1
+_NOT_ALWAYS_THERE = ("epsilon", "clip_norm")  # earlier releases did not write them
 
 
 def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
@@ -71,7 +72,10 @@ def _decode_score(row: dict[str, Any] | None) -> Score | None:
 
 
 def _decode(report_class: Any, row: dict[str, Any]) -> Any:  # noqa: ANN401 - one of two classes
-    return report_class(**{f.name: row[f.name] for f in dataclasses.fields(report_class)})
+    names = [field.name for field in dataclasses.fields(report_class)]
+    return report_class(
+        **{name: row[name] for name in names if name in row or name not in _NOT_ALWAYS_THERE}
+    )
 
 
 def finite_or_null(value: Any) -> Any:  # noqa: ANN401 - walks any JSON value

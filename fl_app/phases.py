@@ -25,6 +25,7 @@ from fl_app.answers import as_exceptions, decode_replies, describe_one, evaluati
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
 from fl_app.reports import ParticipantReport, Score, as_number
 from strategies.delta_fedavg import DeltaFedAvg
+from strategies.private_mean import PrivateMean
 from strategies.replies import counts, participant_of
 from strategies.updates import participant_order
 
@@ -57,6 +58,8 @@ class FitPhase:
         participants: Everybody who was asked, sorted.
         train_loss: Mean training loss over the examples of those whose update counted.
         train_accuracy: Likewise.
+        epsilon: What is spent of privacy, where it is on.
+        clip_norm: The norm that deltas were clipped to, where it is on.
         seconds: Wall-clock time, aggregation included.
     """
 
@@ -64,6 +67,8 @@ class FitPhase:
     participants: tuple[ParticipantReport, ...]
     train_loss: float | None
     train_accuracy: float | None
+    epsilon: float | None
+    clip_norm: float | None
     seconds: float
 
 
@@ -120,6 +125,8 @@ class Phases:
     def aggregate(self, trained: TrainPhase) -> FitPhase:
         """Let the strategy aggregate what came back."""
         start = time.monotonic()
+        private = self._private_mean()
+        clip_norm = None if private is None else private.clip_norm  # aggregating may move it
         new_parameters, metrics = self._strategy.aggregate_fit(
             server_round=trained.server_round,
             results=trained.results,
@@ -130,6 +137,8 @@ class Phases:
             participants=self._describe(trained.configured, trained.replies, trained.results),
             train_loss=as_number(metrics.get("train-loss")),
             train_accuracy=as_number(metrics.get("train-accuracy")),
+            epsilon=None if private is None else private.ledger.epsilon(),
+            clip_norm=clip_norm,
             seconds=trained.seconds + time.monotonic() - start,
         )
 
@@ -176,6 +185,10 @@ class Phases:
             examples = sum(result.num_examples for _, result in results if counts(result))
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
         return EvaluatePhase(score, failed, bytes_down)
+
+    def _private_mean(self) -> PrivateMean | None:
+        aggregator = getattr(self._strategy, "aggregator", None)
+        return aggregator if isinstance(aggregator, PrivateMean) else None
 
     def _num_needed(self) -> int | None:
         """Return how many replies complete a round, where more than those are sampled."""

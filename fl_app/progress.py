@@ -11,13 +11,15 @@ from fl_app.reports import RoundReport
 class ProgressLog:
     """Logs a line after each round."""
 
-    def __init__(self, num_rounds: int) -> None:
+    def __init__(self, num_rounds: int, budget: float | None = None) -> None:
         """Set up.
 
         Args:
             num_rounds: The last round if nothing ends the run earlier.
+            budget: The largest epsilon that may be spent, if there is a limit.
         """
         self._num_rounds = num_rounds
+        self._budget = budget
         self._seconds: list[float] = []
 
     def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
@@ -34,6 +36,9 @@ class ProgressLog:
             if score is not None:
                 accuracy = "" if score.accuracy is None else f"accuracy {score.accuracy:.2%} "
                 parts.append(f"{name} {accuracy}loss {score.loss:.4f}")
+        if report.epsilon is not None:
+            limit = "" if self._budget is None else f" of {self._budget:g}"
+            parts.append(f"epsilon {report.epsilon:.3g}{limit}")
         if report.server_round > 0:
             asked, failed = len(report.participants), len(report.failures)
             failures = f", {failed} failed" if failed else ""

@@ -25,7 +25,7 @@ class ParticipantReport:
     Attributes:
         participant: Its name.
         failure: Why it contributed nothing, or `None`.
-        num_examples: Number of examples trained on.
+        num_examples: Number of examples trained on; 1 where privacy is on, which hides it.
         train_loss: Mean loss over the last local epoch, in nats.
         train_accuracy: Accuracy over the last local epoch.
         update_norm: Euclidean norm of its delta.
@@ -59,6 +59,8 @@ class RoundReport:
         federated: Evaluation by the participants on their own test examples, if asked for.
         train_loss: Mean training loss over the participants' examples.
         train_accuracy: Mean training accuracy over the participants' examples.
+        epsilon: What the run has spent of privacy with this round, where it is on.
+        clip_norm: The norm that deltas were clipped to, where privacy is on.
         participants: Everybody who was asked to train.
         evaluation_failures: Who failed to evaluate, and why.
         bytes_up: Bytes of arrays received in the round.
@@ -74,6 +76,8 @@ class RoundReport:
     federated: Score | None = None
     train_loss: float | None = None
     train_accuracy: float | None = None
+    epsilon: float | None = None
+    clip_norm: float | None = None
     participants: tuple[ParticipantReport, ...] = ()
     evaluation_failures: dict[str, str] = field(default_factory=dict)
     bytes_up: int = 0

@@ -16,6 +16,7 @@ from fl_app.errors import tell_user_errors_in_a_sentence
 from fl_app.models import build_model
 from fl_app.objective import BestModel
 from fl_app.paths import new_run_directory, resolve_resume
+from fl_app.privacy import Privacy
 from fl_app.progress import ProgressLog
 from fl_app.server_data import load_server_data
 from fl_app.server_settings import stop_settings, workflow_settings
@@ -65,14 +66,21 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     conditions = stop_conditions(stops, run.elapsed)
     best = BestModel(stops.objective, run.keep_best)
     ended = replay(directory.reports, conditions, best)
-    strategy = build_strategy(config, run.model, run.data, directory.path.name, directory.weights)
+    run.privacy = Privacy.open(config, directory.path, directory.reports, resumed is not None)
+    private_mean = budget = None
+    if run.privacy is not None:
+        run.privacy.announce()
+        private_mean, budget = run.privacy.mean, run.privacy.budget
+    strategy = build_strategy(
+        config, run.model, run.data, directory.path.name, directory.weights, private_mean
+    )
     state = server_state(strategy)
     if resumed is not None:
         restore_strategy(state, resumed)
     checkpointer = Checkpointer(
         directory, run.identity(), run.elapsed, config.checkpoint_every, state
     )
-    hooks: list[RoundHook] = [directory, best, ProgressLog(config.num_server_rounds)]
+    hooks: list[RoundHook] = [directory, best, ProgressLog(config.num_server_rounds, budget)]
     if config.tensorboard:
         hooks.append(_tensorboard(run, first_round=0 if done is None else done + 1))
     hooks += [*conditions, checkpointer]

@@ -18,6 +18,7 @@ from fl_app.training import evaluate, resolve_device
 from strategies import DeltaFedAvg
 from strategies.metrics import weighted_average
 from strategies.participation import Participation
+from strategies.private_mean import PrivateMean
 from strategies.scaffold import ControlVariate
 from strategies.updates import Arrays
 
@@ -28,6 +29,7 @@ def build_strategy(
     data: ServerData,
     run: str,
     weights: Arrays | None = None,
+    private_mean: PrivateMean | None = None,
 ) -> Strategy:
     """Build the strategy that a run config describes.
 
@@ -37,6 +39,7 @@ def build_strategy(
         data: Its name goes to the participants; its test set, if any, is evaluated on.
         run: The name of the run, for what participants remember.
         weights: The global weights to start from, if not the model's.
+        private_mean: The aggregator where privacy is on.
 
     Raises:
         ConfigError: If a part cannot be built.
@@ -44,7 +47,9 @@ def build_strategy(
 
     def fit_config(server_round: int) -> dict[str, Scalar]:
         received = config.evaluate_with_training and server_round > 1
+        clip_norm = {} if private_mean is None else private_mean.instruction()
         return {
+            **clip_norm,
             ROUND_KEY: server_round,
             DATASET_KEY: data.name,
             RUN_KEY: run,
@@ -67,7 +72,10 @@ def build_strategy(
     if config.strategy != OWN_STRATEGY:
         strategy: Strategy = part("strategy", config.strategy, **common)
         return strategy
-    return DeltaFedAvg(**common, **_parts(config, model))
+    parts = _parts(config, model)
+    if private_mean is not None:
+        parts["aggregator"] = private_mean
+    return DeltaFedAvg(**common, **parts)
 
 
 def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:

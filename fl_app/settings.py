@@ -12,6 +12,7 @@ from fl_app.errors import ConfigError
 from fl_app.local_sgd import TrainingSettings
 from fl_app.models import build_model
 from fl_app.partition import PartitionSpec
+from fl_app.privacy_settings import protection
 from strategies.registry import PartError, build_part
 
 
@@ -40,6 +41,7 @@ def contribution_settings(config: RunConfig) -> ContributionSettings:
         error_feedback=config.error_feedback,
         proximal_mu=config.proximal_mu,
         scaffold=config.scaffold,
+        protection=protection(config),
     )
 
 

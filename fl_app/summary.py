@@ -20,6 +20,7 @@ from fl_app.config import RunConfig
 from fl_app.models import travelling_names
 from fl_app.objective import BestModel
 from fl_app.plots import plot_label_distribution
+from fl_app.privacy import Privacy
 from fl_app.progress import format_duration
 from fl_app.run_plots import plot_communication, plot_participants
 from fl_app.server_data import ServerData
@@ -38,6 +39,7 @@ class Run:
         data: What the server knows of the data.
         model: A model of the kind that is trained.
         directory: Where results go.
+        privacy: Differential privacy, where it is on.
         earlier_seconds: What earlier parts of a resumed run have taken.
     """
 
@@ -45,6 +47,7 @@ class Run:
     data: ServerData
     model: nn.Module
     directory: RunDirectory
+    privacy: Privacy | None = None
     earlier_seconds: float = 0.0
     _start: float = field(default_factory=time.monotonic)
 
@@ -153,6 +156,7 @@ class Run:
             "central": asdict(last.central) if last and last.central else None,
             "federated": asdict(last.federated) if last and last.federated else None,
             "best": {"round": best.best_round, str(best.objective): best.best},
+            "privacy": None if self.privacy is None else self.privacy.summary(),
             "failures": sum(len(report.failures) for report in reports),
             "bytes_up": sum(report.bytes_up for report in reports),
             "bytes_down": sum(report.bytes_down for report in reports),

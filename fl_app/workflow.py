@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 from fl_app.participants import Participants
 from fl_app.phases import EvaluatePhase, Phases, TrainPhase
 from fl_app.reports import RoundReport, Score, as_number
+from strategies.privacy_ledger import BudgetSpent
 from strategies.wire import decode_arrays
 
 
@@ -126,6 +127,10 @@ class FederatedWorkflow:
                 reason = self._after_round(self._evaluated(report, parameters, phases), parameters)
                 if reason is not None:
                     return reason
+        except BudgetSpent as end:
+            if pending is not None:
+                self._after_round(self._evaluated(pending, parameters, phases), parameters)
+            return str(end)
         except Exception:
             if pending is not None:  # its work is done, only a score is missing
                 self._after_round(pending, parameters)
@@ -156,6 +161,8 @@ class FederatedWorkflow:
             central=_central_score(context, trained.server_round, new_parameters),
             train_loss=fit.train_loss,
             train_accuracy=fit.train_accuracy,
+            epsilon=fit.epsilon,
+            clip_norm=fit.clip_norm,
             participants=fit.participants,
             bytes_up=sum(p.bytes_up for p in fit.participants),
             bytes_down=sum(p.bytes_down for p in fit.participants),

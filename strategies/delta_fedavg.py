@@ -123,13 +123,19 @@ class DeltaFedAvg(FedAvg):
     def configure_fit(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
-        """Remember `w_t`, sample the participants and ask them for deltas."""
+        """Remember `w_t`, sample the participants and ask them for deltas.
+
+        Raises:
+            BudgetSpent: If the round would spend more privacy than there is.
+        """
         self._global_weights = decode_arrays(parameters.tensors)
         num_available = client_manager.num_available()
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
             num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
         sampled = self._sample(server_round, client_manager, num_sampled, num_required)
+        if before_round := getattr(self.aggregator, "before_round", None):
+            before_round([participant_of(proxy) for proxy in sampled])
 
         config: dict[str, Scalar] = {}
         if self.on_fit_config_fn is not None:

@@ -1,5 +1,6 @@
 """Who takes part in a round."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -34,3 +35,24 @@ def sample_participants(
     generator = np.random.default_rng([_SAMPLING_STREAM, seed, server_round])
     drawn = generator.choice(len(available), size=num_sampled, replace=False)
     return [available[index] for index in sorted(drawn.tolist())]
+
+
+def most_participations(num_available: int, num_sampled: int, *, seed: int, rounds: int) -> int:
+    """Return in how many of the first rounds the participant drawn most often takes part.
+
+    The draw knows participants by their place in the sorted names, so the number does not
+    depend on what they are called.
+
+    Args:
+        num_available: Participants in every round.
+        num_sampled: How many are drawn in a round.
+        seed: The seed of the run.
+        rounds: The number of rounds, at least 1.
+    """
+    names = [str(place) for place in range(num_available)]
+    drawn = Counter(
+        name
+        for server_round in range(1, rounds + 1)
+        for name in sample_participants(names, num_sampled, seed=seed, server_round=server_round)
+    )
+    return max(drawn.values())

@@ -9,6 +9,8 @@ from fl_app.config import RunConfig
 from fl_app.errors import ConfigError
 
 PROJECT = Path(__file__).parents[2]
+PRIVATE: dict[str, Any] = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
+DISTRIBUTED: dict[str, Any] = PRIVATE | {"privacy": "distributed"}
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "codec": "float16"}),
     ("a strategy of Flower's, and a part", {"strategy": "FedAdam", "aggregator": "fednova"}),
@@ -18,6 +20,24 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("scaffold, and a lossy codec", {"scaffold": True, "codec": "top-k"}),
     ("scaffold, and momentum", {"scaffold": True, "momentum": 0.9}),
     ("scaffold, and momentum", {"scaffold": True, "proximal-mu": 0.1}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "clip-norm": 1.0}),
+    ("a strategy of Flower's, and a part", PRIVATE | {"strategy": "FedAvg"}),
+    ("scaffold, and clip-norm", {"scaffold": True, "clip-norm": 1.0}),
+    ("privacy, and scaffold", PRIVATE | {"scaffold": True}),
+    ("privacy, and an aggregator", PRIVATE | {"aggregator": "median"}),
+    ("privacy, and an aggregator", DISTRIBUTED | {"aggregator": "fednova"}),
+    ("privacy, and evaluate-with-training", PRIVATE | {"evaluate-with-training": True}),
+    ("privacy distributed, and a lossy codec", DISTRIBUTED | {"codec": "quantise"}),
+    (
+        "adaptive-clip-quantile, and privacy distributed",
+        DISTRIBUTED | {"adaptive-clip-quantile": 0.5},
+    ),
+    (
+        "adaptive-clip-quantile, and a lossy codec",
+        PRIVATE | {"adaptive-clip-quantile": 0.5, "codec": "top-k"},
+    ),
+    ("adversary, and clip-norm", {"adversary": "sign-flip", "clip-norm": 1.0}),
+    ("adversary, and clip-norm", DISTRIBUTED | {"adversary": "sign-flip"}),
     (
         "adversary, and participants with data of their own",
         {"adversary": "sign-flip", "dataset": "own", "class-names": "a,b"},
@@ -30,6 +50,11 @@ ALLOWED: list[dict[str, Any]] = [
     {"strategy": "Krum", "resume": "/a/run"},
     {"scaffold": True, "server-optimizer": "adam", "weight-decay": 1e-4},
     {"aggregator": "fednova", "momentum": 0.9, "proximal-mu": 0.1, "codec": "top-k"},
+    {"clip-norm": 1.0, "aggregator": "median", "codec": "top-k", "strategy": "delta-fedavg"},
+    PRIVATE | {"codec": "top-k", "server-optimizer": "adam", "over-selection": 0.5},
+    PRIVATE | {"adaptive-clip-quantile": 0.5, "proximal-mu": 0.1, "momentum": 0.9},
+    PRIVATE | {"adversary": "scaled-noise", "adversary-fraction": 0.3},
+    DISTRIBUTED | {"server-optimizer": "sgd(momentum=0.9)", "over-selection": 0.5},
     {"adversary": "label-flip", "adversary-fraction": 0.3, "codec": "quantise(bits=4)"},
 ]
 

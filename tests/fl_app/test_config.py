@@ -18,6 +18,7 @@ DEFAULTS = defaults()
 NUMBERS = [k for k, v in DEFAULTS.items() if isinstance(v, int | float) and not isinstance(v, bool)]
 WHOLE = [k for k, v in DEFAULTS.items() if type(v) is int]
 TEXTS = [k for k, v in DEFAULTS.items() if isinstance(v, str)]
+PRIVATE = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
 NAMES = ["dataset", "partitioner", "device"]
 
 
@@ -149,7 +150,7 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(key):
         ("learning_rate", "did you mean learning-rate?"),
         ("lerning-rate", "did you mean learning-rate?"),
         ("num-rounds", "did you mean num-server-rounds?"),
-        ("zzz", "the keys are adversary, "),
+        ("zzz", "the keys are a"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key, hint):
@@ -177,6 +178,39 @@ def test_more_participants_cannot_train_than_there_are():
     message = refusal({"min-fit-clients": 11})
 
     assert "min-fit-clients = 11 is more than num-participants = 10" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise-multiplier": 1.0}, "noise-multiplier = 1.0 does nothing with privacy = 'none'"),
+        ({"target-epsilon": 2.0}, "target-epsilon = 2.0 does nothing with privacy = 'none'"),
+        ({"adaptive-clip-quantile": 0.5}, "adaptive-clip-quantile = 0.5 does nothing"),
+        ({"privacy": "central", "noise-multiplier": 1.0}, "needs a clip-norm above 0"),
+        ({"privacy": "central", "clip-norm": 1.0}, "needs noise-multiplier, or a target-epsilon"),
+        (PRIVATE | {"noise-multiplier": 0.001}, "noise-multiplier = 0.001 hides nothing"),
+        (PRIVATE | {"privacy-delta": 0.1}, "privacy-delta = 0.1 is not less than 1 / num-part"),
+        (PRIVATE | {"num-participants": 200_000}, "privacy-delta = 1e-05 is not less than"),
+        (PRIVATE | {"privacy-delta": 1.0}, "it must be less than 1"),
+        (PRIVATE | {"privacy": "local"}, "it must be 'none', 'central' or 'distributed'"),
+        (PRIVATE | {"clip-norm": -1.0}, "it must be greater than or equal to 0"),
+    ],
+)
+def test_senseless_privacy_is_refused_with_what_to_set(changes, message):
+    assert message in refusal(changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"noise-multiplier": 1.0},
+        {"noise-multiplier": 0.0, "target-epsilon": 2.0},
+        {"noise-multiplier": 1.0, "target-epsilon": 2.0, "adaptive-clip-quantile": 0.5},
+        {"privacy": "distributed", "privacy-delta": 0.099},
+    ],
+)
+def test_sensible_privacy_is_let_through(changes):
+    RunConfig.from_run_config(DEFAULTS | PRIVATE | changes)
 
 
 def test_a_refusal_is_a_user_error_without_pydantics_traceback():

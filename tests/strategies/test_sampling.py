@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.sampling import sample_participants
+from strategies.sampling import most_participations, sample_participants
 from strategies.updates import participant_order
 
 TEN = [str(i) for i in range(10)]
@@ -92,3 +92,18 @@ def test_every_participant_is_equally_likely():
     expected = rounds * size / len(TEN)
     # Binomial with p = 0.3: the standard deviation is 29, so this is five of them.
     assert all(abs(drawn[name] - expected) < 5 * (rounds * 0.3 * 0.7) ** 0.5 for name in TEN)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 20))
+def test_the_most_participations_are_those_of_the_draw_whatever_the_names(available, size, rounds):
+    named = [f"site-{i:02d}" for i in range(available)]
+    drawn = Counter(
+        name
+        for server_round in range(1, rounds + 1)
+        for name in sample_participants(named, size, seed=9, server_round=server_round)
+    )
+
+    most = most_participations(available, size, seed=9, rounds=rounds)
+
+    assert most == max(drawn.values())
+    assert -(-rounds * min(size, available) // available) <= most <= rounds
