@@ -65,6 +65,7 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "train/loss": report.train_loss,
         "train/accuracy": report.train_accuracy,
         "round/relative_update": report.relative_update,
+        "privacy/epsilon": report.epsilon,
         "round/seconds": report.seconds,
         "round/failures": float(len(report.failures)),
         "bytes/up": float(report.bytes_up),

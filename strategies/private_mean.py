@@ -79,7 +79,8 @@ class PrivateMean:
         Raises:
             BudgetSpent: If it would not.
         """
-        self.ledger.check(participants, self.noise_multiplier)
+        expected = min(len(participants), self._num_planned)
+        self.ledger.check(participants, self._multiplier_of(expected))
 
     def charge(self, participants: Sequence[str]) -> None:
         """Record durably that the noisy sum over these participants becomes known.
@@ -94,9 +95,7 @@ class PrivateMean:
         """
         if len(set(participants)) < len(participants):
             raise AggregationError("a participant has sent two updates")
-        multiplier = self.noise_multiplier
-        if self._participants_add_noise:
-            multiplier *= math.sqrt(len(participants) / self._num_planned)
+        multiplier = self._multiplier_of(len(participants))
         kept_back = None
         try:
             self.ledger.check(participants, multiplier)
@@ -108,6 +107,12 @@ class PrivateMean:
         self.ledger.record(participants, multiplier)
         if kept_back is not None:
             raise kept_back
+
+    def _multiplier_of(self, num_replies: int) -> float:
+        """Return the noise multiplier of a round with so many replies."""
+        if not self._participants_add_noise:
+            return self.noise_multiplier
+        return self.noise_multiplier * math.sqrt(num_replies / self._num_planned)
 
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; the ledger is saved before noise is drawn.

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fl_app import artifacts, contribution, files, training
+from fl_app import artifacts, contribution, files, privacy, training
 from scripts.local_run import run_app, run_on
 
 __all__ = ["POINTS", "die_at", "run_app", "run_on", "summary_of"]
 
 POINTS = ("train", "metrics", "partial", "replace")
+"""Those that every run comes to."""
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
@@ -70,6 +71,14 @@ def die_at(point: str, count: int) -> None:
             return path_replace(self, target)
 
         Path.replace = dying_replace  # type: ignore[assignment,method-assign]
+    elif point == "ledger":  # a round's spending is saved, and nothing else of it
+        write_ledger = files.write_atomically
+
+        def dying_ledger(path: Path, content: bytes) -> None:
+            write_ledger(path, content)
+            pass_or_die()
+
+        privacy.write_atomically = dying_ledger  # type: ignore[attr-defined]
     else:
         raise ValueError(f"{point} is not one of {POINTS}")
 

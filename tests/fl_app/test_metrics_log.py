@@ -34,6 +34,8 @@ reports = st.builds(
     federated=scores,
     train_loss=maybe,
     train_accuracy=maybe,
+    epsilon=maybe,
+    clip_norm=maybe,
     participants=st.lists(participants, max_size=3).map(tuple),
     evaluation_failures=st.dictionaries(st.text(), st.text(), max_size=2),
     bytes_up=counts,
@@ -47,6 +49,13 @@ reports = st.builds(
 def test_decoding_undoes_encoding(history):
     text = "".join(map(encode_round, history))
     assert decode_rounds(text.splitlines(keepends=True) if "\n" in text else []) == history
+
+
+def test_rows_of_releases_that_knew_no_privacy_are_read():
+    (row,) = round_rows(RoundReport(3, train_loss=0.5))
+    del row["epsilon"], row["clip_norm"]
+
+    assert decode_rounds([json.dumps(row)]) == [RoundReport(3, train_loss=0.5)]
 
 
 def test_a_line_is_strict_json_with_null_for_what_is_not_finite():

@@ -15,6 +15,7 @@ from fl_app.participants import QuorumError
 from fl_app.reports import RoundReport
 from fl_app.workflow import FederatedWorkflow, RoundHook, WorkflowSettings
 from strategies import DeltaFedAvg
+from strategies.privacy_ledger import BudgetSpent
 from tests.local_grid import Fault, LocalGrid
 
 
@@ -118,6 +119,28 @@ def test_all_rounds_are_run_and_shown_to_every_hook():
     assert first.rounds == second.rounds == [0, 1, 2, 3]
     assert first.weights == second.weights == [0.0, 1.0, 2.0, 3.0]
     assert [report.aggregated for report in first.reports] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_privacy_budget_that_is_spent_ends_the_run_with_all_before_evaluated(together):
+    class Spent(DeltaFedAvg):
+        def configure_fit(self, server_round: int, *arguments: Any, **more: Any) -> Any:
+            if server_round == 3:
+                raise BudgetSpent("nothing is left")
+            return super().configure_fit(server_round, *arguments, **more)
+
+    recorder = Recorder()
+    strategy = Spent(initial_parameters=ndarrays_to_parameters([np.zeros(1, np.float32)]))
+
+    reason = run(
+        grid_of(3), [recorder], rounds=5, strategy=strategy, evaluate_with_training=together
+    )
+
+    assert reason == "nothing is left"
+    assert recorder.rounds == [0, 1, 2]
+    last = recorder.reports[-1].federated
+    assert last is not None
+    assert last.loss == 2.0
 
 
 def test_participants_evaluate_the_new_weights():

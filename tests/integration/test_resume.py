@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from fl_app.checkpoint import ResumeError
+from strategies.privacy_ledger import epsilon_of
 from tests.conftest import PROJECT
 from tests.local_run import POINTS, run_app, summary_of
 
@@ -73,6 +74,26 @@ def test_killed_at_a_point_and_resumed_equals_uninterrupted(
 
     uninterrupted = run_app(config | {"output-dir": str(tmp_path / "uninterrupted")})
     assert_same_result(directory, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_round_that_is_done_again_after_a_kill_is_paid_for_twice(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    private = {"privacy": "central", "clip-norm": 0.1, "noise-multiplier": 2.0, "fraction-fit": 1.0}
+    process = start(config | private, tmp_path, "ledger", "3")  # it is empty at first
+    assert process.wait(timeout=120) == -signal.SIGKILL
+    directory = only_run(config)
+    spent = json.loads((directory / "privacy.json").read_text())["sum of 1/z^2"]
+    assert spent == dict.fromkeys("012", 2 * 0.25)
+
+    run_app(config | private | {"resume": str(directory)})
+
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    epsilons = [row["epsilon"] for row in rows if row["kind"] == "round"]
+    # Rounds 1 to 4, and round 2 once more.
+    expected = [epsilon_of(count * 0.25, 1e-5) for count in (1, 3, 4, 5)]
+    assert epsilons == [None, *map(pytest.approx, expected)]
 
 
 @pytest.mark.slow
