@@ -36,6 +36,7 @@ MAY_CHANGE = frozenset(
         *("num-server-rounds", "round-deadline", "quorum-deadline", "max-failed-rounds"),
         *("target-accuracy", "target-loss", "patience", "min-improvement"),
         *("update-tolerance", "time-budget", "monitor", "best-metric"),
+        "secure-stage-deadline",
     }
 )
 """Keys that may differ on resume: where things are, and when the run ends."""

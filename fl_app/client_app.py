@@ -22,11 +22,13 @@ from fl_app.own_data import LocalData
 from fl_app.participant_state import StateStore, state_folder
 from fl_app.protocol import (
     DATASET_KEY,
+    NUM_EXAMPLES_KEY,
     RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
     STATE_LOST_KEY,
 )
+from fl_app.secure_mod import secure_aggregation
 from fl_app.seeding import Stream, numpy_generator, training_generator
 from fl_app.settings import contribution_settings, training_settings
 from fl_app.training import Evaluation, LocalUpdate, cpu_threads, evaluate, resolve_device
@@ -57,8 +59,13 @@ class Participant(NumPyClient):
         self._state = state
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
-        """Say who this is: the server asks once."""
-        return {"participant": self._name}
+        """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
+        properties: dict[str, Scalar] = {"participant": self._name}
+        if self._config.secure_aggregation:
+            dataset = config.get(DATASET_KEY)
+            data = self._data(None if dataset is None else str(dataset))
+            properties[NUM_EXAMPLES_KEY] = len(data.train)
+        return properties
 
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:
         """Return the initial weights of the run, for strategies that ask for them."""
@@ -208,4 +215,4 @@ def client_fn(context: Context) -> Client:
     return Participant(config, context.node_config, context.state).to_client()
 
 
-app = ClientApp(client_fn, mods=[report_failures, give_up_at_deadline])
+app = ClientApp(client_fn, mods=[report_failures, give_up_at_deadline, secure_aggregation])

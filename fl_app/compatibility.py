@@ -10,6 +10,7 @@ from typing import Any
 
 from fl_app.config import HONEST, OWN_DATA, OWN_STRATEGY, RunConfig
 from fl_app.errors import ConfigError
+from fl_app.secure_settings import MIN_PARTICIPANTS
 from fl_app.settings import part
 from strategies.registry import known_name
 
@@ -44,6 +45,16 @@ class Facts:
     def adaptive(self) -> bool:
         """Whether the clip norm follows the deltas."""
         return self.config.adaptive_clip_quantile > 0
+
+    def secure(self) -> bool:
+        """Whether deltas travel under masks."""
+        return self.config.secure_aggregation
+
+    @property
+    def sampled(self) -> int:
+        """How many participants are asked to train in a round when all are there."""
+        run = self.config
+        return max(int(run.num_participants * run.fraction_fit), run.min_fit_clients)
 
     @property
     def lossy(self) -> bool:
@@ -194,6 +205,61 @@ RULES: tuple[Rule, ...] = (
         "here does.",
         'set adversary = "none", or scaffold = false',
         lambda facts: facts.config.adversary != HONEST and facts.config.scaffold,
+    ),
+    Rule(
+        "secure-aggregation, and no clip-norm",
+        "Under masks deltas are whole numbers of a fixed range. Without a bound on them there is "
+        "no range, and what lies outside one would be cut off in silence.",
+        "set clip-norm to what deltas rarely exceed (a run without secure-aggregation shows their "
+        "update_norm in metrics.jsonl)",
+        lambda facts: facts.secure and facts.config.clip_norm == 0,
+    ),
+    Rule(
+        "secure-aggregation, and fewer than three participants in a round",
+        "With two, each could work out the other's delta from the mean and its own.",
+        "raise num-participants, fraction-fit or min-fit-clients",
+        lambda facts: facts.secure and facts.sampled < MIN_PARTICIPANTS,
+    ),
+    Rule(
+        "secure-aggregation, and an aggregator that is no weighted mean",
+        "The server sees the weighted mean of the deltas and none of them, and other aggregators "
+        "have to look at each.",
+        'set aggregator = "weighted-mean", or secure-aggregation = false',
+        lambda facts: facts.secure and not facts.averages,
+    ),
+    Rule(
+        "secure-aggregation, and a codec",
+        "Masked values are added up as they travel, so they cannot be in a code of another form; "
+        "and no mask can be compressed.",
+        'set codec = "identity", or secure-aggregation = false',
+        lambda facts: facts.secure and known_name("codec", facts.config.codec) != "identity",
+    ),
+    Rule(
+        "secure-aggregation, and scaffold",
+        "The server works out each participant's control variate from its delta, which it does "
+        "not see.",
+        "set scaffold = false, or secure-aggregation = false",
+        lambda facts: facts.secure and facts.config.scaffold,
+    ),
+    Rule(
+        "secure-aggregation, and over-selection",
+        "Whoever is cut off for being slow is a dropout whose masks the others have to take back, "
+        "and more dropouts than secure-threshold allows end the round without a mean.",
+        "set over-selection = 0.0, and round-deadline for those who are slow",
+        lambda facts: facts.secure and facts.config.over_selection > 0,
+    ),
+    Rule(
+        "secure-aggregation, and a strategy of Flower's",
+        "Their results are weights, which have no bound; this project's range is for deltas.",
+        'set strategy = "delta-fedavg", or secure-aggregation = false',
+        lambda facts: facts.secure and not facts.own_strategy,
+    ),
+    Rule(
+        "secure-aggregation, and adversary",
+        "The adversaries here clip like everybody, which a real one behind masks would not, and "
+        "the aggregators that they are there to try cannot be used.",
+        'set adversary = "none", or secure-aggregation = false',
+        lambda facts: facts.secure and facts.config.adversary != HONEST,
     ),
 )
 

@@ -131,6 +131,25 @@ class RunConfig(BaseModel):
     adaptive_clip_rate: float = Field(
         gt=0, description="adaptive-clip-quantile: how fast clip-norm follows."
     )
+    secure_aggregation: bool = Field(
+        description="Whether deltas travel under masks, so that the server sees their mean only; "
+        "needs clip-norm. See docs/secure-aggregation.md."
+    )
+    secure_shares: int = Field(
+        ge=0,
+        description="Participants, itself included, among whom each shares its keys, where a round "
+        "has more: an odd number from 3, or 0 for all of them.",
+    )
+    secure_threshold: float = Field(
+        gt=0.5,
+        le=1,
+        description="Share of those that must be left for a round's mean to be unmasked.",
+    )
+    secure_stage_deadline: float = Field(
+        ge=0,
+        description="Seconds for each of the three stages of secure aggregation that exchange "
+        "keys; training has round-deadline. 0 waits for everybody.",
+    )
     monitor: Literal["auto", "central", "federated"] = Field(
         description="The evaluation that target, patience and best model look at; auto is the "
         "server's where it has a test set, else the participants'."

@@ -35,6 +35,13 @@ def check_values(config: "RunConfig") -> None:
             "run config: monitor = 'federated' needs an evaluation by the participants, but "
             "fraction-evaluate = 0 turns it off; raise it, or set monitor = 'central'"
         )
+    if config.secure_shares in (1, 2) or (
+        config.secure_shares > 0 and config.secure_shares % 2 == 0
+    ):
+        raise ConfigError(
+            f"run config: secure-shares = {config.secure_shares} is not allowed; it must be an "
+            "odd number from 3, a participant and as many to its left as to its right, or 0"
+        )
     _check_privacy(config)
 
 

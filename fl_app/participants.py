@@ -3,7 +3,7 @@
 import time
 from logging import INFO, WARNING
 
-from flwr.common import GetPropertiesIns
+from flwr.common import GetPropertiesIns, Scalar
 from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     getpropertiesins_to_recorddict,
@@ -15,6 +15,7 @@ from flwr.serverapp import Grid
 
 from fl_app.errors import UserError
 from fl_app.exchange import Instruction, MessageType, exchange
+from fl_app.protocol import DATASET_KEY
 from strategies.replies import participant_of
 from strategies.updates import participant_order
 
@@ -37,13 +38,15 @@ class Participants:
     `proxy.properties["participant"]`, where strategies find it.
     """
 
-    def __init__(self, grid: Grid, client_manager: ClientManager) -> None:
+    def __init__(self, grid: Grid, client_manager: ClientManager, dataset: str = "") -> None:
         """Attach a client manager to a grid.
 
         Args:
             grid: Flower's connection to the nodes.
             client_manager: Where strategies look for participants.
+            dataset: The set that the server resolved, for those who say how much they hold.
         """
+        self._config: dict[str, Scalar] = {DATASET_KEY: dataset} if dataset else {}
         self._grid = grid
         self._client_manager = client_manager
         self._nodes: dict[int, GridClientProxy] = {}
@@ -118,7 +121,7 @@ class Participants:
             GridClientProxy(node_id, self._grid, self._grid.run.run_id) for node_id in node_ids
         ]
         instructions = [
-            Instruction(proxy, getpropertiesins_to_recorddict(GetPropertiesIns({})))
+            Instruction(proxy, getpropertiesins_to_recorddict(GetPropertiesIns(self._config)))
             for proxy in proxies
         ]
         for reply in exchange(

@@ -1,8 +1,8 @@
 """The phases of a round: training and evaluation by the participants."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from logging import WARNING
 from typing import cast
 
@@ -24,6 +24,9 @@ from flwr.serverapp import Grid
 from fl_app.answers import as_exceptions, decode_replies, describe_one, evaluation_in, num_bytes
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
 from fl_app.reports import ParticipantReport, Score, as_number
+from fl_app.secure_channel import Traffic
+from fl_app.secure_settings import SecureSettings
+from fl_app.secure_training import SecureTraining
 from strategies.delta_fedavg import DeltaFedAvg
 from strategies.private_mean import PrivateMean
 from strategies.replies import counts, participant_of
@@ -40,6 +43,7 @@ class TrainPhase:
         replies: What became of each instruction.
         results: The answers among them.
         seconds: Wall-clock time of the exchange.
+        traffic: Bytes up and down by participant, where more than arrays travelled.
     """
 
     server_round: int
@@ -47,6 +51,7 @@ class TrainPhase:
     replies: list[Reply]
     results: list[tuple[ClientProxy, FitRes]]
     seconds: float
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Phases:
         client_manager: ClientManager,
         strategy: Strategy,
         deadline: float | None = None,
+        secure: SecureSettings | None = None,
     ) -> None:
         """Set up.
 
@@ -98,11 +104,15 @@ class Phases:
             client_manager: Who is connected, for the strategy to sample from.
             strategy: Any Flower strategy.
             deadline: Seconds after which a phase goes on without those still missing.
+            secure: How updates are aggregated under masks; `None` if they are not.
         """
         self._grid = grid
         self._client_manager = client_manager
         self._strategy = strategy
         self._deadline = deadline
+        self._secure = None
+        if secure is not None:
+            self._secure = SecureTraining(grid, client_manager, secure, deadline)
 
     def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
         """Let the sampled participants train, and collect what they return."""
@@ -110,6 +120,12 @@ class Phases:
         configured = self._strategy.configure_fit(
             server_round=server_round, parameters=parameters, client_manager=self._client_manager
         )
+        if self._secure is not None:
+            got = self._secure.collect(server_round, configured)
+            seconds = time.monotonic() - start
+            return TrainPhase(
+                server_round, configured, got.replies, got.results, seconds, got.traffic
+            )
         replies = self._exchange(
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
             MessageType.TRAIN,
@@ -134,7 +150,7 @@ class Phases:
         )
         return FitPhase(
             parameters=new_parameters,
-            participants=self._describe(trained.configured, trained.replies, trained.results),
+            participants=self._describe(trained),
             train_loss=as_number(metrics.get("train-loss")),
             train_accuracy=as_number(metrics.get("train-accuracy")),
             epsilon=None if private is None else private.ledger.epsilon(),
@@ -213,22 +229,20 @@ class Phases:
                 log(WARNING, line, server_round, name, verb, reply.failure)
         return replies
 
-    def _describe(
-        self,
-        configured: Sequence[tuple[ClientProxy, FitIns]],
-        replies: Sequence[Reply],
-        results: Sequence[tuple[ClientProxy, FitRes]],
-    ) -> tuple[ParticipantReport, ...]:
-        sent = {participant_of(proxy): num_bytes(ins.parameters) for proxy, ins in configured}
-        answers = {participant_of(proxy): result for proxy, result in results}
+    def _describe(self, trained: TrainPhase) -> tuple[ParticipantReport, ...]:
+        sent = {participant_of(p): num_bytes(ins.parameters) for p, ins in trained.configured}
+        answers = {participant_of(proxy): result for proxy, result in trained.results}
         rejections = {}
         if isinstance(self._strategy, DeltaFedAvg):
             rejections = {error.participant: error.reason for error in self._strategy.rejections}
         reports = []
-        for reply in replies:
+        for reply in trained.replies:
             name = participant_of(reply.proxy)
             failure = reply.failure or rejections.get(name)
-            reports.append(describe_one(name, failure, reply, answers.get(name), sent[name]))
+            report = describe_one(name, failure, reply, answers.get(name), sent[name])
+            if traffic := trained.traffic.get(name):
+                report = replace(report, bytes_up=traffic.up, bytes_down=traffic.down)
+            reports.append(report)
         return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
 
 

@@ -17,5 +17,8 @@ RECEIVED_ACCURACY_KEY = "received-accuracy"
 RECEIVED_EXAMPLES_KEY = "received-examples"
 """In the fit metrics: how the weights received did on the participant's own test examples."""
 
+NUM_EXAMPLES_KEY = "num-examples"
+"""In the properties, with secure aggregation: how many examples a participant trains on."""
+
 STATE_LOST_KEY = "state-lost"
 """In the fit metrics: the participant's memory was not there, and it began anew."""

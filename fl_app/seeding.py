@@ -14,6 +14,7 @@ class Stream(IntEnum):
     LOCAL_TRAINING = 2
     CODEC = 3
     LIES = 4
+    SECURE_ROUNDING = 5
 
 
 def derive_seed(stream: Stream, *keys: int) -> int:

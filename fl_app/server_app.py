@@ -84,7 +84,7 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     if config.tensorboard:
         hooks.append(_tensorboard(run, first_round=0 if done is None else done + 1))
     hooks += [*conditions, checkpointer]
-    workflow = FederatedWorkflow(hooks, workflow_settings(config), done)
+    workflow = FederatedWorkflow(hooks, workflow_settings(config, run.data.name), done)
     legacy_context = LegacyContext(
         context,
         config=ServerConfig(num_rounds=config.num_server_rounds),

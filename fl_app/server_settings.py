@@ -2,18 +2,21 @@
 
 from fl_app.config import RunConfig
 from fl_app.objective import Objective
+from fl_app.secure_settings import secure_settings
 from fl_app.stopping import StopSettings
 from fl_app.workflow import WorkflowSettings
 
 
-def workflow_settings(config: RunConfig) -> WorkflowSettings:
-    """Whom a run waits for, and how long."""
+def workflow_settings(config: RunConfig, dataset: str = "") -> WorkflowSettings:
+    """Whom a run waits for, how long, and how updates travel."""
     return WorkflowSettings(
         num_participants=config.num_participants,
         min_fit_clients=config.min_fit_clients,
         round_deadline=config.round_deadline or None,
         quorum_deadline=config.quorum_deadline or None,
         evaluate_with_training=config.evaluate_with_training and config.fraction_evaluate > 0,
+        dataset=dataset,
+        secure=secure_settings(config),
     )
 
 

@@ -14,6 +14,7 @@ from flwr.serverapp import Grid
 from fl_app.participants import Participants
 from fl_app.phases import EvaluatePhase, Phases, TrainPhase
 from fl_app.reports import RoundReport, Score, as_number
+from fl_app.secure_settings import SecureSettings
 from strategies.privacy_ledger import BudgetSpent
 from strategies.wire import decode_arrays
 
@@ -46,6 +47,8 @@ class WorkflowSettings:
         quorum_deadline: Seconds to wait for participants to connect; `None` waits for ever.
         evaluate_with_training: Whether participants evaluate a round's new model when they
             receive it to train on: one message less, see `FederatedWorkflow`.
+        dataset: The set that the server resolved, where participants have to know it.
+        secure: How updates are aggregated under masks; `None` if they are not.
     """
 
     num_participants: int
@@ -53,6 +56,8 @@ class WorkflowSettings:
     round_deadline: float | None = None
     quorum_deadline: float | None = None
     evaluate_with_training: bool = False
+    dataset: str = ""
+    secure: SecureSettings | None = None
 
 
 class FederatedWorkflow:
@@ -96,9 +101,10 @@ class FederatedWorkflow:
         """
         settings = self._settings
         strategy = context.strategy
-        participants = Participants(grid, context.client_manager)
-        phases = Phases(grid, context.client_manager, strategy, settings.round_deadline)
-        parameters = strategy.initialize_parameters(client_manager=context.client_manager)
+        manager = context.client_manager
+        participants = Participants(grid, manager, settings.dataset)
+        phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
+        parameters = strategy.initialize_parameters(client_manager=manager)
         if parameters is None:
             raise ValueError("the strategy has no initial_parameters; the server sets them")
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 from uuid import uuid4
 
@@ -122,7 +123,7 @@ class LocalGrid(Grid):
         fault = self.faults.get(int(str(context.node_config.get("partition-id", -1))))
 
         def reply() -> Message:
-            return self._client_app(message, context)
+            return self._client_app(deepcopy(message), context)  # as if it had come over a wire
 
         if fault is None or message.metadata.message_type == "get_properties":
             return reply()

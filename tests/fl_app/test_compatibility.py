@@ -11,6 +11,7 @@ from fl_app.errors import ConfigError
 PROJECT = Path(__file__).parents[2]
 PRIVATE: dict[str, Any] = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
 DISTRIBUTED: dict[str, Any] = PRIVATE | {"privacy": "distributed"}
+SECURE: dict[str, Any] = {"secure-aggregation": True, "clip-norm": 1.0}
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "codec": "float16"}),
     ("a strategy of Flower's, and a part", {"strategy": "FedAdam", "aggregator": "fednova"}),
@@ -43,6 +44,16 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
         {"adversary": "sign-flip", "dataset": "own", "class-names": "a,b"},
     ),
     ("adversary, and scaffold", {"adversary": "sign-flip", "scaffold": True}),
+    ("secure-aggregation, and no clip-norm", {"secure-aggregation": True}),
+    ("secure-aggregation, and fewer than three", SECURE | {"num-participants": 2}),
+    ("secure-aggregation, and fewer than three", SECURE | {"fraction-fit": 0.2}),
+    ("secure-aggregation, and an aggregator", SECURE | {"aggregator": "median"}),
+    ("secure-aggregation, and an aggregator", SECURE | {"aggregator": "fednova"}),
+    ("secure-aggregation, and a codec", SECURE | {"codec": "float16"}),
+    ("secure-aggregation, and scaffold", SECURE | {"scaffold": True}),
+    ("secure-aggregation, and over-selection", SECURE | {"over-selection": 0.2}),
+    ("secure-aggregation, and a strategy of Flower's", SECURE | {"strategy": "FedAvg"}),
+    ("secure-aggregation, and adversary", SECURE | {"adversary": "sign-flip"}),
 ]
 ALLOWED: list[dict[str, Any]] = [
     {},
@@ -55,6 +66,8 @@ ALLOWED: list[dict[str, Any]] = [
     PRIVATE | {"adaptive-clip-quantile": 0.5, "proximal-mu": 0.1, "momentum": 0.9},
     PRIVATE | {"adversary": "scaled-noise", "adversary-fraction": 0.3},
     DISTRIBUTED | {"server-optimizer": "sgd(momentum=0.9)", "over-selection": 0.5},
+    SECURE | {"server-optimizer": "adam", "momentum": 0.9, "proximal-mu": 0.1},
+    SECURE | {"fraction-fit": 0.3, "evaluate-with-training": True, "resume": "/a/run"},
     {"adversary": "label-flip", "adversary-fraction": 0.3, "codec": "quantise(bits=4)"},
 ]
 

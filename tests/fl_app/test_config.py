@@ -220,3 +220,15 @@ def test_a_refusal_is_a_user_error_without_pydantics_traceback():
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 4, 20])
+def test_a_number_of_shares_that_has_no_middle_is_refused(shares):
+    message = refusal({"secure-shares": shares})
+
+    assert f"secure-shares = {shares} is not allowed; it must be an odd number from 3" in message
+
+
+@pytest.mark.parametrize("shares", [0, 3, 21])
+def test_an_odd_number_of_shares_is_taken(shares):
+    RunConfig.from_run_config(DEFAULTS | {"secure-shares": shares})

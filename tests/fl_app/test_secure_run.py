@@ -1,0 +1,124 @@
+"""The whole application under secure aggregation, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from flwr.app import Error, Message
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+
+from fl_app.models import MODELS
+from fl_app.stopping import FailedRoundsError
+from strategies.secure_range import secure_range
+from tests.local_grid import Fault
+from tests.local_run import run_app, summary_of
+
+PLAIN = {"secure-aggregation": False}
+
+
+class Linear(nn.Module):
+    """A small model, so that rounds take milliseconds."""
+
+    num_classes = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(28 * 28, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
+
+
+@pytest.fixture
+def config(run_config, monkeypatch) -> dict[str, Any]:
+    monkeypatch.setitem(MODELS, "linear", Linear)
+    return {
+        **run_config,
+        "model": "linear",
+        "tensorboard": False,
+        "num-participants": 5,
+        "partitioner": "linear",  # participants of unequal weight
+        "clip-norm": 0.1,  # most deltas are longer
+        "secure-aggregation": True,
+    }
+
+
+def model_of(directory: Path) -> dict[str, np.ndarray]:
+    return load_file(directory / "model.safetensors")
+
+
+def digest(directory: Path) -> str:
+    weights: str = summary_of(directory)["sha256"]["weights"]
+    return weights
+
+
+def test_the_model_is_that_of_plain_aggregation_within_the_bound(config):
+    one_round = config | {"num-server-rounds": 1}
+    secure, plain = model_of(run_app(one_round)), model_of(run_app(one_round | PLAIN))
+
+    # The bound is smaller the less equal the counts; these are the worst for 1,437 examples. Both
+    # models are rounded to float32 twice: the mean, at most 0.1, and the weights, at most 1.
+    counts = [1433, 1, 1, 1, 1]
+    bound = secure_range(0.1, counts).error_bound(counts) + 2 * (2**-28 + 2**-25)
+    assert secure.keys() == plain.keys()
+    for name, weights in plain.items():
+        assert np.abs(secure[name].astype(float) - weights).max() <= bound, name
+    assert any(np.abs(weights).max() > 0 for weights in plain.values())
+
+
+def test_a_server_optimizer_and_evaluation_with_training_go_with_it(config):
+    parts = {"server-optimizer": "adam(lr=0.01)", "evaluate-with-training": True}
+    secure, plain = (summary_of(run_app(config | parts | change)) for change in ({}, PLAIN))
+
+    assert secure["rounds"] == plain["rounds"] == 2
+    assert secure["central"]["loss"] == pytest.approx(plain["central"]["loss"], rel=1e-3)
+    assert secure["federated"]["loss"] == pytest.approx(plain["federated"]["loss"], rel=1e-3)
+
+
+def test_a_resumed_run_gives_the_same_bits_as_an_uninterrupted_one(config):
+    parts = {"fraction-fit": 0.7, "num-server-rounds": 3}  # three of five
+    whole = run_app(config | parts, order=1)
+    half = run_app(config | parts | {"num-server-rounds": 1}, order=2)
+
+    resumed = run_app(config | parts | {"resume": str(half)}, order=3)
+
+    assert digest(resumed) == digest(whole)
+
+
+def failing_in(stage: str, rounds: tuple[str, ...]) -> Fault:
+    def fault(message: Message, reply: Any) -> Message | None:
+        asked: Any = message.content.config_records.get(RECORD_KEY_CONFIGS) or {}
+        if asked.get("stage") == stage and message.metadata.group_id in rounds:
+            return Message(Error(3, "no memory"), reply_to=message)
+        answer: Message = reply()
+        return answer
+
+    return fault
+
+
+def test_the_run_goes_on_after_rounds_that_too_many_dropped_out_of(config, caplog):
+    stages = ("setup", "share_keys", "collect_masked_vectors")
+    faults = {i: failing_in(stage, ("1",)) for i, stage in enumerate(stages)}
+
+    summary = summary_of(run_app(config, faults=faults))
+
+    assert summary["rounds"] == 2
+    assert summary["failures"] == 5  # all of round 1, and nobody in round 2
+    assert "round 1 changes nothing" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_rounds_that_keep_failing_end_the_run(config):
+    faults = {i: failing_in("collect_masked_vectors", ("1", "2", "3")) for i in (0, 1, 2)}
+
+    with pytest.raises(FailedRoundsError, match="3 rounds in a row") as caught:
+        run_app(config | {"num-server-rounds": 5}, faults=faults)
+
+    assert "no memory (while training)" in str(caught.value)
+    assert "secure aggregation gave no sum" in str(caught.value)
+    (directory,) = Path(config["output-dir"]).iterdir()
+    assert summary_of(directory)["rounds"] == 3
