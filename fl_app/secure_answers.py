@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 from flwr.app import ConfigRecord, RecordDict
 from flwr.common import Code
@@ -21,7 +22,7 @@ from strategies.wire import decode_arrays
 Check = Callable[[int, RecordDict, RecordDict], None]
 """Given a node, what it was asked and what it answered, raises unless it can be worked with."""
 
-BAD_ANSWERS = (KeyError, TypeError, ValueError)
+BAD_ANSWERS = (KeyError, TypeError, ValueError, UnsupportedAlgorithm)
 """What a check may raise."""
 
 

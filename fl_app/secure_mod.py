@@ -9,6 +9,7 @@ four bytes, not eight; rounding is repeatable; and the secrets of a round do not
 from typing import Any, cast
 
 import numpy as np
+from cryptography.fernet import InvalidToken
 from flwr.app import ConfigRecord, Context, Message
 from flwr.client.mod import secaggplus_mod
 from flwr.clientapp.typing import ClientAppCallable
@@ -62,6 +63,10 @@ def secure_aggregation(message: Message, context: Context, call_next: ClientAppC
     random_state = np.random.get_state()  # Flower rounds by NumPy's global generator
     try:
         reply = secaggplus_mod(message, context, work)
+    except InvalidToken as error:
+        raise SecureAggregationRefused(
+            "somebody's share of its keys cannot be decrypted, so its mask could not be taken back"
+        ) from error
     finally:
         np.random.set_state(random_state)
     if stage == Stage.COLLECT_MASKED_VECTORS:

@@ -264,6 +264,17 @@ def test_who_answers_with_garbage_drops_out_by_name(phases_of, stage, changes, r
     assert reason in failures(fit)["1"]
 
 
+def test_shares_that_nobody_can_decrypt_change_nothing(phases_of, caplog):
+    def garbage(texts):
+        return [text[:-8] + b"AAAAAAA=" for text in texts]
+
+    fit = fit_of(phases_of(5, {3: in_stage("share_keys", answering(ctxts=garbage))}))
+
+    assert fit.parameters is None
+    assert "cannot be decrypted" in failures(fit)["0"]
+    assert "Traceback" not in caplog.text
+
+
 def no_content(message, reply):
     return Message(reply().content.__class__(), reply_to=message)
 

@@ -83,6 +83,17 @@ def test_any_number_of_workers_gives_the_weights_of_a_local_run(
     assert hashes == [local, local]
 
 
+def test_masks_cancel_over_ray_as_they_do_in_one_process(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    secure = config | {"secure-aggregation": True, "clip-norm": 0.1, "num-server-rounds": 2}
+    output = finish(launch(secure, tmp_path))
+    assert "3 of 3 participants" in output
+
+    local = run_app(secure | {"output-dir": str(tmp_path / "local")})
+    assert summary_of(only_run(config))["sha256"] == summary_of(local)["sha256"]
+
+
 def test_a_run_killed_in_the_middle_of_a_round_is_continued_to_the_same_weights(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
