@@ -64,7 +64,8 @@ class Participant(NumPyClient):
         if self._config.secure_aggregation:
             dataset = config.get(DATASET_KEY)
             data = self._data(None if dataset is None else str(dataset))
-            properties[NUM_EXAMPLES_KEY] = len(data.train)
+            private = self._config.privacy != "none"  # then all weigh the same
+            properties[NUM_EXAMPLES_KEY] = 1 if private else len(data.train)
         return properties
 
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fl_app.config import HONEST, OWN_DATA, OWN_STRATEGY, RunConfig
 from fl_app.errors import ConfigError
+from fl_app.privacy_settings import planned_participants
 from fl_app.secure_settings import MIN_PARTICIPANTS
 from fl_app.settings import part
 from strategies.registry import known_name
@@ -46,15 +47,10 @@ class Facts:
         """Whether the clip norm follows the deltas."""
         return self.config.adaptive_clip_quantile > 0
 
+    @property
     def secure(self) -> bool:
         """Whether deltas travel under masks."""
         return self.config.secure_aggregation
-
-    @property
-    def sampled(self) -> int:
-        """How many participants are asked to train in a round when all are there."""
-        run = self.config
-        return max(int(run.num_participants * run.fraction_fit), run.min_fit_clients)
 
     @property
     def lossy(self) -> bool:
@@ -218,7 +214,7 @@ RULES: tuple[Rule, ...] = (
         "secure-aggregation, and fewer than three participants in a round",
         "With two, each could work out the other's delta from the mean and its own.",
         "raise num-participants, fraction-fit or min-fit-clients",
-        lambda facts: facts.secure and facts.sampled < MIN_PARTICIPANTS,
+        lambda facts: facts.secure and planned_participants(facts.config) < MIN_PARTICIPANTS,
     ),
     Rule(
         "secure-aggregation, and an aggregator that is no weighted mean",
@@ -240,6 +236,12 @@ RULES: tuple[Rule, ...] = (
         "not see.",
         "set scaffold = false, or secure-aggregation = false",
         lambda facts: facts.secure and facts.config.scaffold,
+    ),
+    Rule(
+        "secure-aggregation, and adaptive-clip-quantile",
+        "The clip norm follows the number of deltas that were clipped, which masks hide.",
+        "set adaptive-clip-quantile = 0.0, or secure-aggregation = false",
+        lambda facts: facts.secure and facts.adaptive,
     ),
     Rule(
         "secure-aggregation, and over-selection",

@@ -112,7 +112,9 @@ class Phases:
         self._deadline = deadline
         self._secure = None
         if secure is not None:
-            self._secure = SecureTraining(grid, client_manager, secure, deadline)
+            private = self._private_mean()
+            seen = None if private is None or secure.noise_std == 0 else private.charge
+            self._secure = SecureTraining(grid, client_manager, secure, deadline, seen)
 
     def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
         """Let the sampled participants train, and collect what they return."""

@@ -10,6 +10,8 @@ equal updates is that update, so the strategy needs to know nothing of all this.
 
 import math
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from logging import WARNING
 from typing import cast
@@ -47,6 +49,7 @@ from fl_app.secure_settings import MIN_PARTICIPANTS, SecureSettings, check_value
 from strategies.model_vector import from_vector, num_values
 from strategies.replies import participant_of
 from strategies.secure_range import SecureRange, secure_range
+from strategies.updates import AggregationError
 from strategies.wire import decode_arrays
 
 
@@ -78,6 +81,7 @@ class SecureTraining:
         client_manager: ClientManager,
         settings: SecureSettings,
         deadline: float | None = None,
+        charge: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         """Set up.
 
@@ -86,11 +90,14 @@ class SecureTraining:
             client_manager: Who is connected.
             settings: How secure aggregation goes.
             deadline: Seconds that the training itself may take.
+            charge: Pays for a sum that the server has seen, where that costs privacy even if it
+                is of no use.
         """
         self._grid = grid
         self._client_manager = client_manager
         self._settings = settings
         self._deadline = deadline
+        self._charge = charge
 
     def collect(self, server_round: int, configured: Configured) -> Collected:
         """Run a round; who drops out is named, and a round without a sum changes nothing."""
@@ -136,7 +143,13 @@ class SecureTraining:
         )
         if not handover.results:
             raise NoSum("too few of those who trained were left to unmask it")
-        mean = _checked_mean(handover.results, plan, self._settings)
+        try:
+            mean = _checked_mean(handover.results, plan, self._settings)
+        except NoSum:
+            if self._charge is not None:
+                with suppress(AggregationError):  # it is over the budget, and kept back anyway
+                    self._charge([participant_of(proxy) for proxy, _ in handover.results])
+            raise
         parameters = ndarrays_to_parameters(from_vector(mean.astype(np.float32), like))
         return [(proxy, replace(r, parameters=parameters)) for proxy, r in handover.results]
 
@@ -164,6 +177,11 @@ class SecureTraining:
         channel.stage = Stage("training", check_masked, self._deadline)
         workflow.collect_masked_vectors_stage(grid, context, state)
         _check_enough(state, channel)
+        if len(state.active_node_ids) < self._settings.min_updates:
+            raise NoSum(
+                f"{len(state.active_node_ids)} updates came, {self._settings.min_updates} are "
+                "needed (min-fit-clients), so they were not unmasked"
+            )
 
         channel.stage = Stage("unmasking the sum", check_key_shares, short)
         try:
@@ -220,7 +238,7 @@ def _checked_mean(
         )
     norm, longest = (
         float(np.linalg.norm(mean)),
-        settings.longest_mean + error * math.sqrt(mean.size),
+        settings.longest_mean(mean.size) + error * math.sqrt(mean.size),
     )
     if not norm <= longest:
         raise NoSum(

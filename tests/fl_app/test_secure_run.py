@@ -122,3 +122,59 @@ def test_rounds_that_keep_failing_end_the_run(config):
     assert "secure aggregation gave no sum" in str(caught.value)
     (directory,) = Path(config["output-dir"]).iterdir()
     assert summary_of(directory)["rounds"] == 3
+
+
+PRIVATE = {"noise-multiplier": 0.1, "privacy-delta": 1e-2, "clip-norm": 0.5}
+
+
+@pytest.mark.parametrize("privacy", ["central", "distributed"])
+def test_privacy_under_masks_spends_what_it_spends_without(config, privacy):
+    parts = config | PRIVATE | {"privacy": privacy}
+    secure, plain = (summary_of(run_app(parts | change)) for change in ({}, PLAIN))
+
+    assert secure["rounds"] == 2
+    assert secure["failures"] == 0
+    assert secure["privacy"]["epsilon"] == pytest.approx(plain["privacy"]["epsilon"])
+
+
+@pytest.mark.parametrize("privacy", ["central", "distributed"])
+def test_the_noise_on_the_model_is_that_of_the_run_config(config, privacy):
+    """The model moves by noise of standard deviation z C / 5, and by very little else."""
+    parts = config | PRIVATE | {"privacy": privacy, "noise-multiplier": 40.0}
+    directory = run_app(parts | {"num-server-rounds": 1})
+    still = run_app(parts | {"num-server-rounds": 1, "noise-multiplier": 0.1} | PLAIN)
+
+    moved = [model_of(directory)[name] - w for name, w in model_of(still).items()]
+    values = np.concatenate([array.ravel() for array in moved])
+    assert values.std() == pytest.approx(40.0 * 0.5 / 5, rel=0.03)
+
+
+def test_a_dropout_takes_its_share_of_the_noise_with_it_and_the_ledger_knows(config):
+    parts = config | PRIVATE | {"privacy": "distributed", "num-server-rounds": 1}
+    whole = summary_of(run_app(parts))
+    stage = "collect_masked_vectors"
+
+    less = summary_of(run_app(parts, faults={1: failing_in(stage, ("1",))}))
+
+    assert less["failures"] == 1
+    # Four of five shares: epsilon is that of the multiplier 0.1 * sqrt(4 / 5).
+    expected = summary_of(run_app(parts | {"noise-multiplier": 0.1 * 0.8**0.5}))
+    assert whole["privacy"]["epsilon"] < less["privacy"]["epsilon"]
+    assert less["privacy"]["epsilon"] == pytest.approx(expected["privacy"]["epsilon"])
+
+
+def test_a_sum_that_the_server_has_seen_is_paid_for_even_if_it_is_of_no_use(config):
+    def other_values(message: Message, reply: Any) -> Message:
+        answer: Message = reply()
+        asked: Any = message.content.config_records.get(RECORD_KEY_CONFIGS) or {}
+        if "ctxts" in asked:  # by now the stage is taken out of it
+            record: Any = answer.content.config_records[RECORD_KEY_CONFIGS]
+            weight, values = record["masked_params"]
+            record["masked_params"] = [weight, values[:-4] + b"\1\2\3\4"]
+        return answer
+
+    parts = config | PRIVATE | {"privacy": "distributed", "num-server-rounds": 1}
+    summary = summary_of(run_app(parts, faults={2: other_values}))
+
+    assert summary["failures"] == 5
+    assert summary["privacy"]["epsilon"] > 0

@@ -394,9 +394,19 @@ def test_two_are_too_few(phases_of):
     assert "2 participants can take part, 3 must" in failures(fit)["0"]
 
 
-def test_fewer_than_min_updates_in_the_sum_change_nothing(phases_of):
-    fit = fit_of(phases_of(5, {0: in_stage("setup", error)}, min_updates=5))
+def test_a_sum_of_fewer_than_min_updates_is_not_unmasked(phases_of):
+    stages = []
+
+    def note(message, reply):
+        stages.append(message.content.config_records[RECORD_KEY_CONFIGS]["stage"])
+        return reply()
+
+    settings = replace(SETTINGS, min_updates=5)
+    fit = fit_of(phases_of(5, {0: in_stage("setup", error), 1: note}, settings))
+
     assert fit.parameters is None
+    assert "4 updates came, 5 are needed (min-fit-clients)" in failures(fit)["1"]
+    assert stages == ["setup", "share_keys", "collect_masked_vectors"]
 
 
 def test_a_node_keeps_no_secret_after_the_round(phases_of):
