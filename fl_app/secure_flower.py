@@ -1,5 +1,6 @@
 """Flower's SecAgg+ workflow, set up for one round, and the two things it expects around it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -69,6 +70,20 @@ def flower_context(
         strategy=cast(Strategy, handover),
         client_manager=client_manager,
     )
+
+
+class _SaidElsewhere(logging.Filter):
+    """Flower's workflow counts only what it is given; dropouts are told by name instead."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.module != SecAggPlusWorkflow.__module__.rpartition(".")[2]
+
+
+def silence_flower_workflow(logger_name: str = "flwr") -> None:
+    """Keep the lines of Flower's workflow out of the log."""
+    logger = logging.getLogger(logger_name)
+    if not any(isinstance(known, _SaidElsewhere) for known in logger.filters):
+        logger.addFilter(_SaidElsewhere())
 
 
 def forget_the_missing(state: WorkflowState) -> None:

@@ -44,6 +44,7 @@ from fl_app.secure_flower import (
     flower_context,
     flower_workflow,
     forget_the_missing,
+    silence_flower_workflow,
 )
 from fl_app.secure_settings import MIN_PARTICIPANTS, SecureSettings, check_value
 from strategies.model_vector import from_vector, num_values
@@ -98,6 +99,7 @@ class SecureTraining:
         self._settings = settings
         self._deadline = deadline
         self._charge = charge
+        silence_flower_workflow()
 
     def collect(self, server_round: int, configured: Configured) -> Collected:
         """Run a round; who drops out is named, and a round without a sum changes nothing."""
