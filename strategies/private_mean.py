@@ -4,7 +4,7 @@ Why the noise is enough is written down in `docs/privacy.md`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,7 +125,7 @@ class PrivateMean:
         check_same_form(updates)
         self.charge([update.participant for update in updates])
         if self._participants_add_noise:
-            return self._mean([update.delta for update in updates], 0.0)
+            return self._mean((update.delta for update in updates), 0.0)
         if self._adaptive is None:
             return self._clipped_mean(updates, self.noise_multiplier)
         mean = self._clipped_mean(updates, self._adaptive.delta_multiplier)
@@ -135,20 +135,26 @@ class PrivateMean:
         return mean
 
     def _clipped_mean(self, updates: Sequence[ClientUpdate], multiplier: float) -> Arrays:
-        clipped = [clip(update.delta, self.clip_norm) for update in updates]
+        clipped = (clip(update.delta, self.clip_norm) for update in updates)
         return self._mean(clipped, multiplier * self.clip_norm)
 
-    def _mean(self, deltas: Sequence[Arrays], std: float) -> Arrays:
-        """Add up in float64, add noise, divide, and round once."""
-        mean = []
-        for layer in zip(*deltas, strict=True):
-            total = np.zeros(layer[0].shape)
-            for array in layer:
+    def _mean(self, deltas: Iterable[Arrays], std: float) -> Arrays:
+        """Add up in float64, add noise, divide, and round once; one delta at a time."""
+        totals: Arrays = []
+        dtypes = []
+        for delta in deltas:
+            if not totals:
+                totals = [np.zeros(array.shape) for array in delta]
+                dtypes = [array.dtype for array in delta]
+            for total, array in zip(totals, delta, strict=True):
                 total += array
-            if std:
+        if std:
+            for total in totals:
                 total += self._noise.sample(total.shape, std)
-            mean.append(np.asarray(total / self._num_planned, layer[0].dtype))
-        return mean
+        return [
+            np.asarray(total / self._num_planned, dtype)
+            for total, dtype in zip(totals, dtypes, strict=True)
+        ]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what a checkpoint has to keep; the ledger is saved apart, and earlier."""
