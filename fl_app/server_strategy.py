@@ -20,6 +20,7 @@ from strategies.metrics import weighted_average
 from strategies.participation import Participation
 from strategies.private_mean import PrivateMean
 from strategies.scaffold import ControlVariate
+from strategies.server_optimizers import OnTrained
 from strategies.updates import Arrays
 
 
@@ -89,7 +90,7 @@ def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
         "seed": config.seed,
         "codec": part("codec", config.codec),
         "aggregator": part("aggregator", config.aggregator),
-        "server_optimizer": part("server-optimizer", config.server_optimizer),
+        "server_optimizer": OnTrained(part("server-optimizer", config.server_optimizer), trainable),
         "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
         "control_variate": control,
         "participation": Participation() if contribution_settings(config).remembers else None,

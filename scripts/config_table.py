@@ -1,14 +1,12 @@
 """The README's table of run-config keys: `python -m scripts.config_table` rewrites it."""
 
-import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from fl_app.config import RunConfig
+from scripts.marked_tables import PROJECT, write_table
 
-PROJECT = Path(__file__).resolve().parents[1]
-_TABLE = re.compile(r"(<!-- run config -->\n).*?(<!-- end of run config -->)", re.DOTALL)
+DOCUMENT, NAME = "README.md", "run config"
 
 
 def config_table() -> str:
@@ -24,11 +22,5 @@ def config_table() -> str:
     return "\n".join(rows) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """Return the README's text with the table as it should be."""
-    return _TABLE.sub(lambda found: found[1] + config_table() + found[2], readme)
-
-
 if __name__ == "__main__":
-    path = PROJECT / "README.md"
-    path.write_text(with_table(path.read_text(encoding="utf-8")), encoding="utf-8")
+    write_table(DOCUMENT, NAME, config_table())

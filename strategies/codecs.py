@@ -28,26 +28,7 @@ class Codec(Protocol):
         unbiased: Whether its expectation is the delta. Where it is not, error feedback is
             needed for the same model in the end.
 
-    Example, one bit per value, from arXiv:1901.09847:
-        import numpy as np
-        from strategies.model_vector import from_vector, num_values, to_vector
-
-        class ScaledSign:
-            lossless = False
-            unbiased = False
-
-            def encode(self, delta, generator):
-                vector = to_vector(delta)
-                return [np.abs(vector).mean(keepdims=True), np.packbits(vector > 0)]
-
-            def decode(self, payload, like):
-                count = num_values(like)
-                form = [(array.dtype, array.shape) for array in payload]
-                if form != [(np.float32, (1,)), (np.uint8, (-(-count // 8),))]:
-                    raise ValueError(f"the payload has the form {form}, it is no scaled sign")
-                size, signs = payload
-                vector = np.where(np.unpackbits(signs, count=count), size, -size)
-                return from_vector(vector, like)
+    An example is in strategies/README.md.
     """
 
     @property

@@ -44,7 +44,7 @@ PARTS: Mapping[str, Mapping[str, str]] = {
         "FedMedian": f"{_FLOWER}FedMedian",
         "FedTrimmedAvg": f"{_FLOWER}FedTrimmedAvg",
         "Krum": f"{_FLOWER}Krum",
-        "Bulyan": f"{_FLOWER}Bulyan",
+        "Bulyan": "strategies.flowers_bulyan:bulyan",
         "QFedAvg": f"{_FLOWER}QFedAvg",
     },
     "aggregator": {
@@ -52,9 +52,9 @@ PARTS: Mapping[str, Mapping[str, str]] = {
         "fednova": "strategies.fednova:NormalisedMean",
         "median": "strategies.robust_aggregators:coordinate_median",
         "trimmed-mean": "strategies.robust_aggregators:TrimmedMean",
-        "krum": "strategies.robust_aggregators:Krum",
-        "multi-krum": "strategies.robust_aggregators:MultiKrum",
-        "geometric-median": "strategies.robust_aggregators:GeometricMedian",
+        "krum": "strategies.krum:Krum",
+        "multi-krum": "strategies.krum:MultiKrum",
+        "geometric-median": "strategies.geometric_median:GeometricMedian",
         "norm-clipped-mean": "strategies.robust_aggregators:NormClippedMean",
     },
     "server-optimizer": {

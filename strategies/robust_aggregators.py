@@ -1,7 +1,8 @@
-"""Aggregators that stand a minority of participants that lie.
+"""Aggregators that stand a minority of participants that lie, one coordinate or norm at a time.
 
-An attacker may claim any number of examples, so these count every participant once. What each
-does about which attack is in the README's table, from `scripts/robustness`.
+An attacker may claim any number of examples, so these count every participant once. Those that
+compare whole updates are in `strategies.krum` and `strategies.geometric_median`. What each does
+about which attack is in docs/studies.md.
 """
 
 import math
@@ -10,15 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from flwr.server.strategy.aggregate import (
-    aggregate_krum,
-    aggregate_median,
-    aggregate_trimmed_avg,
-)
-from numpy.typing import NDArray
+from flwr.server.strategy.aggregate import aggregate_median, aggregate_trimmed_avg
 
 from strategies.aggregators import check_same_form, weighted_mean
-from strategies.updates import AggregationError, Arrays, ClientUpdate
+from strategies.updates import Arrays, ClientUpdate
 
 
 def coordinate_median(updates: Sequence[ClientUpdate]) -> Arrays:
@@ -66,70 +62,6 @@ class TrimmedMean:
 
 
 @dataclass(frozen=True)
-class Krum:
-    """Take the one update that is nearest to its n - f - 2 nearest neighbours.
-
-    Attributes:
-        num_malicious: f, the most participants that may lie; at least 2 f + 3 are needed.
-
-    Source: Blanchard et al., NeurIPS 2017, arXiv:1703.02757.
-    """
-
-    num_malicious: int = 1
-
-    def __post_init__(self) -> None:
-        _check_num_malicious(self.num_malicious)
-
-    @property
-    def least_updates(self) -> int:
-        """The fewest updates that it is defined for."""
-        return 2 * self.num_malicious + 3
-
-    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
-        """Aggregate; see `coordinate_median` for arguments and result.
-
-        Raises:
-            AggregationError: If there are fewer than 2 f + 3 updates, or they differ in form.
-        """
-        _check_enough(updates, self.least_updates, self.num_malicious)
-        (vector,) = aggregate_krum(_vectors(updates), self.num_malicious, 0)
-        return _from_vector(vector, updates[0].delta)
-
-
-@dataclass(frozen=True)
-class MultiKrum:
-    """Average the updates with the best Krum scores, each counted once.
-
-    Attributes:
-        num_malicious: f, the most participants that may lie; at least 2 f + 3 are needed.
-        num_selected: How many are averaged; 0 takes n - f, as is usual. The paper's proof
-            covers fewer than n - 2 f - 2.
-
-    Source: Blanchard et al., NeurIPS 2017, arXiv:1703.02757, section 4.
-    """
-
-    num_malicious: int = 1
-    num_selected: int = 0
-
-    def __post_init__(self) -> None:
-        _check_num_malicious(self.num_malicious)
-        if self.num_selected < 0:
-            raise ValueError(f"num_selected = {self.num_selected} must not be negative")
-
-    @property
-    def least_updates(self) -> int:
-        """The fewest updates that it is defined for."""
-        return max(2 * self.num_malicious + 3, self.num_selected)
-
-    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
-        """Aggregate; see `Krum` for arguments, result and errors."""
-        _check_enough(updates, self.least_updates, self.num_malicious)
-        selected = self.num_selected or len(updates) - self.num_malicious
-        (vector,) = aggregate_krum(_vectors(updates), self.num_malicious, selected)
-        return _from_vector(vector, updates[0].delta)
-
-
-@dataclass(frozen=True)
 class NormClippedMean:
     """Scale down every delta that is longer than `max_norm`, then average, each counted once.
 
@@ -164,53 +96,6 @@ class NormClippedMean:
         return weighted_mean(clipped)
 
 
-@dataclass(frozen=True)
-class GeometricMedian:
-    """Take the point with the least sum of distances to all updates, each counted once.
-
-    Found by the smoothed Weiszfeld iteration from the coordinate median: each step is a mean in
-    which an update weighs one over its distance, but never more than one over `smoothing` times
-    the spread, the median distance at the start. The paper begins at the mean, which takes long to
-    come back from where a liar has put it, and smooths by an absolute distance.
-
-    Attributes:
-        max_iterations: After so many the point is taken as it is.
-        tolerance: It is also taken once a step is shorter than this, times the spread.
-        smoothing: See above.
-
-    Source: Pillutla et al., 2019, arXiv:1912.13445 (RFA), algorithm 2.
-    """
-
-    max_iterations: int = 50
-    tolerance: float = 1e-5
-    smoothing: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if self.max_iterations < 1 or self.tolerance <= 0 or self.smoothing <= 0:
-            raise ValueError(
-                f"max_iterations = {self.max_iterations} must be at least 1, tolerance = "
-                f"{self.tolerance} and smoothing = {self.smoothing} more than 0"
-            )
-
-    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
-        """Aggregate; see `coordinate_median` for arguments, result and errors."""
-        check_same_form(updates)
-        points = np.stack([_vector(update.delta) for update in updates])
-        median = np.median(points, axis=0)
-        distances = np.linalg.norm(points - median, axis=1)
-        spread = float(np.median(distances))
-        if spread == 0:  # most are at one point, which is the median then
-            return _from_vector(median, updates[0].delta)
-        for _ in range(self.max_iterations):
-            weights = 1 / np.maximum(distances, self.smoothing * spread)
-            moved = weights @ points / weights.sum()
-            step = float(np.linalg.norm(moved - median))
-            median, distances = moved, np.linalg.norm(points - moved, axis=1)
-            if step <= self.tolerance * spread:
-                break
-        return _from_vector(median, updates[0].delta)
-
-
 Results = list[tuple[Arrays, int]]
 """The form that flwr's arithmetic takes: arrays and a number of examples, here always 1."""
 
@@ -224,33 +109,5 @@ def _by_layer(updates: Sequence[ClientUpdate], aggregate: Callable[[Results], Ar
     return deltas
 
 
-def _vectors(updates: Sequence[ClientUpdate]) -> Results:
-    return [([_vector(update.delta)], 1) for update in updates]
-
-
-def _check_num_malicious(num_malicious: int) -> None:
-    if num_malicious < 0:
-        raise ValueError(f"num_malicious = {num_malicious} must not be negative")
-
-
-def _check_enough(updates: Sequence[ClientUpdate], least: int, num_malicious: int) -> None:
-    check_same_form(updates)
-    if len(updates) < least:
-        raise AggregationError(
-            f"{len(updates)} updates are too few for num_malicious = {num_malicious}, "
-            f"{least} are needed"
-        )
-
-
 def _norm(delta: Arrays) -> float:
     return math.sqrt(sum(float(np.sum(np.square(d, dtype=np.float64))) for d in delta))
-
-
-def _vector(delta: Arrays) -> NDArray[np.float64]:
-    return np.concatenate([np.zeros(0), *(d.ravel() for d in delta)])
-
-
-def _from_vector(vector: NDArray[np.float64], like: Arrays) -> Arrays:
-    ends = np.cumsum([d.size for d in like], dtype=np.intp)
-    parts = np.split(vector, ends)[:-1]
-    return [part.reshape(d.shape).astype(d.dtype) for part, d in zip(parts, like, strict=True)]

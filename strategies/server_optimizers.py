@@ -98,13 +98,15 @@ class TorchOptimizer:
 def sgd(
     lr: float = 1.0, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
 ) -> ServerOptimizer:
-    """Build `torch.optim.SGD`; `lr = 1` without momentum is `w_t + delta` to the bit.
+    """`torch.optim.SGD`; `lr = 1` without momentum is `w_t + delta` to the bit.
 
     Args:
         lr: Learning rate.
         momentum: Of the pseudo-gradient, not dampened: FedAvgM.
         nesterov: Nesterov's form of it.
         weight_decay: Added to the pseudo-gradient, times the weights.
+
+    Source: Hsu et al., 2019, arXiv:1909.06335.
     """
     _check(lr=lr, weight_decay=weight_decay)
     _check_share(momentum=momentum)
@@ -115,37 +117,85 @@ def sgd(
     )
 
 
-def _fedopt(second_moment: str) -> Callable[..., ServerOptimizer]:
-    def build(
-        lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3
-    ) -> ServerOptimizer:
-        _check(lr=lr)
-        _check_share(beta1=beta1, beta2=beta2)
-        if tau <= 0:
-            raise ValueError(f"tau = {tau} must be more than 0")
-        return TorchOptimizer(
-            lambda tensors: FedOpt(tensors, lr, second_moment, (beta1, beta2), tau)
-        )
+def adam(
+    lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3
+) -> ServerOptimizer:
+    """FedAdam in the paper's form: no correction of the moments' bias.
 
-    return build
+    Args:
+        lr: Learning rate.
+        beta1: How much of the mean of past deltas is kept.
+        beta2: How much of the mean of their squares is kept.
+        tau: How adaptive: the larger, the less.
+
+    Source: Reddi et al., ICLR 2021, arXiv:2003.00295.
+    """
+    return _fedopt("adam", lr, beta1, beta2, tau)
 
 
-adam = _fedopt("adam")
-adagrad = _fedopt("adagrad")
-yogi = _fedopt("yogi")
+def adagrad(lr: float = 0.01, beta1: float = 0.9, tau: float = 1e-3) -> ServerOptimizer:
+    """FedAdagrad in the paper's form: the squares of past deltas are added up.
+
+    Args:
+        lr: Learning rate.
+        beta1: How much of the mean of past deltas is kept.
+        tau: How adaptive: the larger, the less.
+
+    Source: Reddi et al., ICLR 2021, arXiv:2003.00295.
+    """
+    return _fedopt("adagrad", lr, beta1, 0.0, tau)
+
+
+def yogi(
+    lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3
+) -> ServerOptimizer:
+    """FedYogi in the paper's form: Adam whose mean of squares moves by less at a time.
+
+    Args:
+        lr: Learning rate.
+        beta1: How much of the mean of past deltas is kept.
+        beta2: How little the mean of their squares moves at a time.
+        tau: How adaptive: the larger, the less.
+
+    Source: Reddi et al., ICLR 2021, arXiv:2003.00295.
+    """
+    return _fedopt("yogi", lr, beta1, beta2, tau)
+
+
+def _fedopt(
+    second_moment: str, lr: float, beta1: float, beta2: float, tau: float
+) -> ServerOptimizer:
+    _check(lr=lr)
+    _check_share(beta1=beta1, beta2=beta2)
+    if tau <= 0:
+        raise ValueError(f"tau = {tau} must be more than 0")
+    return TorchOptimizer(lambda tensors: FedOpt(tensors, lr, second_moment, (beta1, beta2), tau))
 
 
 def torch_adam(
     lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3
 ) -> ServerOptimizer:
-    """Build `torch.optim.Adam` with `eps = tau`."""
+    """`torch.optim.Adam`: corrects the bias of both moments, and adds `tau` after that.
+
+    Args:
+        lr: Learning rate.
+        beta1: How much of the mean of past deltas is kept.
+        beta2: How much of the mean of their squares is kept.
+        tau: Its `eps`.
+    """
     _check(lr=lr, tau=tau)
     _check_share(beta1=beta1, beta2=beta2)
     return TorchOptimizer(lambda tensors: torch.optim.Adam(tensors, lr, (beta1, beta2), tau))
 
 
 def torch_adagrad(lr: float = 0.01, tau: float = 1e-3, initial: float = 0.0) -> ServerOptimizer:
-    """Build `torch.optim.Adagrad` with `eps = tau`; `initial` is the accumulator's first value."""
+    """`torch.optim.Adagrad`: no mean of past deltas.
+
+    Args:
+        lr: Learning rate.
+        tau: Its `eps`.
+        initial: The first value of the sum of squares.
+    """
     _check(lr=lr, tau=tau, initial=initial)
     return TorchOptimizer(
         lambda tensors: torch.optim.Adagrad(tensors, lr, initial_accumulator_value=initial, eps=tau)

@@ -11,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.aggregators import Aggregator, weighted_mean
-from strategies.robust_aggregators import (
-    GeometricMedian,
-    Krum,
-    MultiKrum,
-    NormClippedMean,
-    TrimmedMean,
-    coordinate_median,
-)
+from strategies.geometric_median import GeometricMedian
+from strategies.krum import Krum, MultiKrum
+from strategies.robust_aggregators import NormClippedMean, TrimmedMean, coordinate_median
 from strategies.updates import AggregationError, Arrays, ClientUpdate
 
 ROBUST: list[Aggregator] = [

@@ -1,0 +1,95 @@
+"""Checking a part against the laws of its kind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from strategies.registry import build_part
+
+_LAWS_OF = {
+    "aggregator": "strategies.contract.aggregators",
+    "codec": "strategies.contract.codecs",
+    "server-optimizer": "strategies.contract.server_optimizers",
+    "server-lr-schedule": "strategies.contract.schedules",
+    "lr-schedule": "strategies.contract.schedules",
+    "adversary": "strategies.contract.adversaries",
+}
+KINDS = tuple(_LAWS_OF)
+"""The kinds of parts that have a contract, as run-config keys."""
+
+_REPEATS = 5
+
+Build = Callable[[], Any]
+"""Makes the part anew."""
+
+
+class BrokenLawError(AssertionError):
+    """A part that does not do what a law says; the message says what it did."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """One sentence about a kind of part.
+
+    Attributes:
+        says: The sentence.
+        check: Raises `BrokenLawError` if a part does not obey it, for data drawn from a generator.
+        needed: Whether a run relies on it. The others are good to know: which robust or private
+            parts, for instance, give up on purpose.
+    """
+
+    says: str
+    check: Callable[[Build, np.random.Generator], None]
+    needed: bool = True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one law.
+
+    Attributes:
+        law: The law.
+        broken: How it is broken; `None` if it holds.
+    """
+
+    law: Law
+    broken: str | None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a run can use the part, as far as this law goes."""
+        return self.broken is None or not self.law.needed
+
+
+def check_part(kind: str, text: str, seed: int = 0) -> list[Verdict]:
+    """Check a part against every law of its kind, with data drawn from a seed.
+
+    Args:
+        kind: A run-config key, one of `KINDS`.
+        text: What the run config says of it, `"/home/me/my_parts.py:MyPart(strength=2)"`.
+        seed: Decides the data.
+
+    Raises:
+        PartError: If there is no such part, or it cannot be built.
+        ValueError: If there is no contract for this kind.
+    """
+    if kind not in _LAWS_OF:
+        raise ValueError(f"{kind} has no contract; there is one for {', '.join(KINDS)}")
+    laws: Sequence[Law] = import_module(_LAWS_OF[kind]).LAWS
+    build = partial(build_part, kind, text)
+    build()
+    return [Verdict(law, _how_broken(law, build, seed)) for law in laws]
+
+
+def _how_broken(law: Law, build: Build, seed: int) -> str | None:
+    for repeat in range(_REPEATS):
+        try:
+            law.check(build, np.random.default_rng([seed, repeat]))
+        except Exception as error:  # a user's part may raise anything
+            told = str(error) if isinstance(error, BrokenLawError) else repr(error)
+            return told.strip() or type(error).__name__
+    return None
