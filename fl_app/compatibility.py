@@ -57,6 +57,18 @@ class Facts:
         """Whether the codec drops anything."""
         return not getattr(self.codec, "lossless", False)
 
+    @property
+    def sampled(self) -> int:
+        """How many participants train in a round, as Flower counts them."""
+        run = self.config
+        return max(int(run.num_participants * run.fraction_fit), run.min_fit_clients)
+
+    @property
+    def least_updates(self) -> int:
+        """How few updates the aggregator is defined for."""
+        least: int = getattr(self.aggregator, "least_updates", 1)
+        return least
+
     def changed(self) -> list[str]:
         """Return the keys of parts that are not as they are by default."""
         run = self.config
@@ -262,6 +274,13 @@ RULES: tuple[Rule, ...] = (
         "the aggregators that they are there to try cannot be used.",
         'set adversary = "none", or secure-aggregation = false',
         lambda facts: facts.secure and facts.config.adversary != HONEST,
+    ),
+    Rule(
+        "an aggregator, and fewer participants in a round than it is defined for",
+        "Krum, for instance, takes 2 f + 3 updates or more: with fewer, every round would leave "
+        "the model as it was.",
+        "raise num-participants or fraction-fit, or let the aggregator count on fewer liars",
+        lambda facts: facts.own_strategy and facts.sampled < facts.least_updates,
     ),
 )
 

@@ -2,7 +2,7 @@
 
 An adversary poisons the labels that it trains on, or lies about the outcome, or both. Which
 participants do is drawn by the run's seed; they are the same in every round and know each
-other. What each aggregator does about them is in the README's table.
+other. What each aggregator does about them is in docs/studies.md.
 """
 
 import statistics

@@ -58,10 +58,14 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("secure-aggregation, and over-selection", SECURE | {"over-selection": 0.2}),
     ("secure-aggregation, and a strategy of Flower's", SECURE | {"strategy": "FedAvg"}),
     ("secure-aggregation, and adversary", SECURE | {"adversary": "sign-flip"}),
+    ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=4)"}),  # 11 of 10
+    ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4}),
 ]
 ALLOWED: list[dict[str, Any]] = [
     {},
     {"strategy": "FedAdam(eta=0.1)"},
+    {"aggregator": "multi-krum(num_malicious=3)"},  # 9 of 10
+    {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4, "min-fit-clients": 5},
     {"strategy": "Krum", "resume": "/a/run"},
     {"scaffold": True, "server-optimizer": "adam", "weight-decay": 1e-4},
     {"aggregator": "fednova", "momentum": 0.9, "proximal-mu": 0.1, "codec": "top-k"},
