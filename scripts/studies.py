@@ -41,6 +41,7 @@ class Study:
 
 
 _FAST = {"dataset": "mnist", "local-epochs": 1, "learning-rate": 0.1, "precision": "bfloat16"}
+_SKEWED = _FAST | {"partitioner": "pathological", "classes-per-participant": 2}
 
 _AGGREGATORS = {
     "weighted mean": "weighted-mean",
@@ -64,22 +65,29 @@ _TOP_5 = "top-k(fraction=0.05, values='int4')"
 
 STUDIES: Mapping[str, Study] = {
     "heterogeneity": Study(
-        "Ten participants with two digits each",
+        "Softmax regression, ten participants with two digits each",
         "curves",
-        _FAST
-        | {
-            "num-server-rounds": 15,
-            "learning-rate": 0.05,
-            "partitioner": "pathological",
-            "classes-per-participant": 2,
+        _SKEWED | {"num-server-rounds": 20, "model": "softmax-regression", "learning-rate": 0.03},
+        {
+            "plain averaging": {},
+            "plain, 3 times the rate": {"learning-rate": 0.1},
+            "FedProx, mu = 0.1": {"proximal-mu": 0.1},
+            "SCAFFOLD": {"scaffold": True},
+            "FedAvgM": {"server-optimizer": "sgd(momentum=0.9)"},
+            "FedAdam": {"server-optimizer": "adam(lr=0.03)"},
+            "FedYogi": {"server-optimizer": "yogi(lr=0.03)"},
         },
+        target=0.85,
+    ),
+    "heterogeneity-cnn": Study(
+        "SimpleCNN, ten participants with two digits each",
+        "curves",
+        _SKEWED | {"num-server-rounds": 15, "learning-rate": 0.05},
         {
             "plain averaging": {},
             "plain, twice the rate": {"learning-rate": 0.1},
             "SCAFFOLD": {"scaffold": True},
             "FedAvgM": {"server-optimizer": "sgd(momentum=0.9)"},
-            "FedAdam": {"server-optimizer": "adam(lr=0.01)"},
-            "FedYogi": {"server-optimizer": "yogi(lr=0.01)"},
         },
         target=0.9,
     ),

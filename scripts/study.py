@@ -129,6 +129,7 @@ def run_once(config: Mapping[str, Any]) -> list[Round]:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
+    import scripts.study_models  # noqa: F401 - registers them in this process
     from scripts.local_run import run_app
 
     torch.set_num_threads(1)
