@@ -1,4 +1,4 @@
-"""The tables of docs/studies.md: `python -m scripts.studies_page` makes them of docs/*.json."""
+"""The results in docs/studies.md: `python -m scripts.studies_page` makes them of docs/*.json."""
 
 import json
 
@@ -9,14 +9,16 @@ from scripts.study_tables import study_table
 DOCUMENT = "docs/studies.md"
 
 
-def saved_table(study: str) -> str:
-    """Return the table of a study that `scripts/study STUDY --output docs` has saved."""
+def results(study: str) -> str:
+    """Return picture and table of what `scripts/study STUDY --output docs` has saved."""
     path = PROJECT / "docs" / f"{study}.json"
+    if not path.exists():
+        return "Not measured yet.\n"
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    results = {name: run["rounds"] for name, run in runs.items()}
-    return study_table(STUDIES[study], results) + "\n"
+    table = study_table(STUDIES[study], {name: run["rounds"] for name, run in runs.items()})
+    return f"![{STUDIES[study].title}]({study}.png)\n\n{table}\n"
 
 
 if __name__ == "__main__":
     for name in STUDIES:
-        write_table(DOCUMENT, name, saved_table(name))
+        write_table(DOCUMENT, name, results(name))

@@ -34,11 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     study = STUDIES[options.study]
     configs = study.configs(options.run_config)
-    if options.runs:
-        configs = {name: config for name, config in configs.items() if name in options.runs}
     path = options.output and options.output / f"{options.study}.json"
     results = _earlier(path, configs, options.train_examples)
-    missing = {name: config for name, config in configs.items() if name not in results}
+    wanted = options.runs or configs
+    missing = {n: config for n, config in configs.items() if n in wanted and n not in results}
     for name, rounds in _run_all(missing, options.train_examples, options.jobs):
         print(f"{name}: {rounds[-1]['accuracy']:.2%}", file=sys.stderr, flush=True)
         finished = results | {name: rounds}
@@ -66,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--train-examples", type=int, default=12_000, metavar="N", help="of MNIST, the first ones"
     )
-    parser.add_argument("--runs", nargs="+", metavar="NAME", help="only these, not all")
+    parser.add_argument("--runs", nargs="+", metavar="NAME", help="run only these now")
     return parser.parse_args(arguments)
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from fl_app.compatibility import compatibility_table
 from scripts import compatibility_table as compatibility
-from scripts import config_table, parts_table
+from scripts import config_table, parts_table, studies_page
 from scripts.marked_tables import PROJECT, with_table
+from scripts.studies import STUDIES
 from strategies.registry import PARTS
 
 TABLES = [
@@ -22,6 +23,15 @@ def test_the_docs_are_up_to_date(script: ModuleType, table):
     text = (PROJECT / script.DOCUMENT).read_text(encoding="utf-8")
 
     assert with_table(text, script.NAME, table()) == text, f"run: python -m {script.__name__}"
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_page_of_the_studies_is_up_to_date(study):
+    text = (PROJECT / studies_page.DOCUMENT).read_text(encoding="utf-8")
+
+    assert with_table(text, study, studies_page.results(study)) == text, (
+        f"run: python -m {studies_page.__name__}"
+    )
 
 
 def test_a_table_replaces_what_is_between_its_marks_and_nothing_else():

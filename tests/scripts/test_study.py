@@ -140,6 +140,17 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_drawn_anew(ran, monk
     assert (tmp_path / "compression.png").exists()
 
 
+def test_some_runs_now_and_the_others_later(ran, tmp_path):
+    command = ["compression", "--output", str(tmp_path)]
+
+    study.main([*command, "--runs", "b"])
+    assert [config["seed"] for config in ran] == [2]
+
+    study.main([*command, "--runs", "a"])
+    runs = json.loads((tmp_path / "compression.json").read_text())["runs"]
+    assert list(runs) == ["a", "b"]
+
+
 def test_a_run_that_would_be_another_one_is_run_again(ran, tmp_path):
     command = ["compression", "--output", str(tmp_path)]
     study.main(command)
