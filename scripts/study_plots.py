@@ -9,12 +9,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from scripts.studies import Study
 from scripts.study_tables import Results, Round, bytes_sent, final_accuracies, rounds_to
 
 _BASELINE = "#444444"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
+_POINTS_SHOWN = 30.0  # of accuracy, below the best
 _GRID_WITHIN = 2.0  # points of accuracy
 
 
@@ -71,19 +73,23 @@ def _plot_by_round(axes: Axes, study: Study, results: Results) -> None:
     if study.target is not None:
         axes.axhline(100 * study.target, color="black", lw=0.8, ls="--")
     axes.set(xlabel="round", ylabel="accuracy on the test set (%)", xlim=(0, last))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     low, high = axes.get_ylim()
-    places = _apart([end[0] for end in ends], (high - low) * 0.055)
+    # Where runs differ is near the end; how all of them begin is not worth the space.
+    low = max(low, max(end[0] for end in ends) - _POINTS_SHOWN)
+    axes.set_ylim(low, high)
+    places = _apart([max(end[0], low) for end in ends], (high - low) * 0.055)
     for (end, name, colour), place in zip(ends, places, strict=True):
         axes.annotate(
             name,
-            (last, end),
+            (last, max(end, low)),
             xytext=(last * 1.03, place),
             color=colour,
             va="center",
             fontsize=9,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "relpos": (0, 0.5)},
         )
 
 
