@@ -4,103 +4,14 @@ Checked before round 1. `python -m scripts.compatibility_table` writes it into
 `strategies/README.md`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-from fl_app.config import HONEST, OWN_DATA, OWN_STRATEGY, RunConfig
+from fl_app.combination import Facts, Rule
+from fl_app.config import HONEST, OWN_DATA, RunConfig
 from fl_app.errors import ConfigError
-from fl_app.privacy_settings import planned_participants
 from fl_app.secure_settings import MIN_PARTICIPANTS
 from fl_app.settings import part
 from strategies.registry import known_name
 
-_AVERAGES = ("weighted-mean",)
 _STATELESS_OF_FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "Bulyan")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """A run config with what its parts say of themselves."""
-
-    config: RunConfig
-    codec: Any
-    aggregator: Any
-
-    @property
-    def own_strategy(self) -> bool:
-        """Whether the strategy is this project's, into which the parts plug."""
-        return self.config.strategy == OWN_STRATEGY
-
-    @property
-    def averages(self) -> bool:
-        """Whether the aggregator is the plain weighted mean."""
-        return known_name("aggregator", self.config.aggregator) in _AVERAGES
-
-    @property
-    def private(self) -> bool:
-        """Whether there is differential privacy."""
-        return self.config.privacy != "none"
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the clip norm follows the deltas."""
-        return self.config.adaptive_clip_quantile > 0
-
-    @property
-    def secure(self) -> bool:
-        """Whether deltas travel under masks."""
-        return self.config.secure_aggregation
-
-    @property
-    def lossy(self) -> bool:
-        """Whether the codec drops anything."""
-        return not getattr(self.codec, "lossless", False)
-
-    @property
-    def sampled(self) -> int:
-        """How many participants train in a round, as Flower counts them."""
-        run = self.config
-        return max(int(run.num_participants * run.fraction_fit), run.min_fit_clients)
-
-    @property
-    def least_updates(self) -> int:
-        """How few updates the aggregator is defined for."""
-        least: int = getattr(self.aggregator, "least_updates", 1)
-        return least
-
-    def changed(self) -> list[str]:
-        """Return the keys of parts that are not as they are by default."""
-        run = self.config
-        parts = {
-            "aggregator": not self.averages,
-            "server-optimizer": run.server_optimizer != "sgd",
-            "server-lr-schedule": run.server_lr_schedule != "constant",
-            "codec": run.codec != "identity",
-            "clip-norm": run.clip_norm > 0,
-            "privacy": run.privacy != "none",
-            "scaffold": run.scaffold,
-            "over-selection": run.over_selection > 0,
-        }
-        return [key for key, differs in parts.items() if differs]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One combination that is refused.
-
-    Attributes:
-        what: The combination, in run-config keys.
-        why: The reason, as a sentence.
-        instead: What to change.
-        applies: Whether a run config combines so.
-    """
-
-    what: str
-    why: str
-    instead: str
-    applies: Callable[[Facts], bool]
-
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -226,7 +137,7 @@ RULES: tuple[Rule, ...] = (
         "secure-aggregation, and fewer than three participants in a round",
         "With two, each could work out the other's delta from the mean and its own.",
         "raise num-participants, fraction-fit or min-fit-clients",
-        lambda facts: facts.secure and planned_participants(facts.config) < MIN_PARTICIPANTS,
+        lambda facts: facts.secure and facts.sampled < MIN_PARTICIPANTS,
     ),
     Rule(
         "secure-aggregation, and an aggregator that is no weighted mean",
