@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from flwr.app import RecordDict
 from flwr.common import Code, EvaluateRes, FitRes, Parameters, Scalar, Status
 from flwr.common.logger import log
-from flwr.server.client_proxy import ClientProxy
 
 from fl_app.exchange import Reply
 from fl_app.protocol import RECEIVED_ACCURACY_KEY, RECEIVED_EXAMPLES_KEY, RECEIVED_LOSS_KEY
@@ -23,25 +22,25 @@ def num_bytes(parameters: Parameters) -> int:
     return sum(len(tensor) for tensor in parameters.tensors)
 
 
-def decode_replies(
-    replies: Sequence[Reply], decode: Callable[[RecordDict], Answer]
-) -> tuple[list[Reply], list[tuple[ClientProxy, Answer]]]:
-    """Decode what was answered; who sent something else has failed, like who sent nothing."""
-    decoded: list[Reply] = []
-    answers: list[tuple[ClientProxy, Answer]] = []
-    for reply in replies:
-        if reply.content is not None:
-            try:
-                answer = decode(reply.content)
-                if answer.status.code != Code.OK:
-                    raise ValueError(answer.status.message or answer.status.code.name)
-                answers.append((reply.proxy, answer))
-            except (KeyError, TypeError, ValueError) as error:
-                name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
-                log(WARNING, "participant %s: %s", name, failure)
-                reply = replace(reply, content=None, failure=failure)
-        decoded.append(reply)
-    return decoded, answers
+def decode_reply(
+    reply: Reply, decode: Callable[[RecordDict], Answer]
+) -> tuple[Reply, Answer | None]:
+    """Decode what was answered; who sent something else has failed, like who sent nothing.
+
+    Returns:
+        The reply without its content, which may be large, and the answer in it.
+    """
+    if reply.content is None:
+        return reply, None
+    try:
+        answer = decode(reply.content)
+        if answer.status.code != Code.OK:
+            raise ValueError(answer.status.message or answer.status.code.name)
+    except (KeyError, TypeError, ValueError) as error:
+        name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
+        log(WARNING, "participant %s: %s", name, failure)
+        return replace(reply, content=None, failure=failure), None
+    return replace(reply, content=None), answer
 
 
 def as_exceptions(replies: Sequence[Reply]) -> list[Any]:
@@ -54,12 +53,12 @@ def as_exceptions(replies: Sequence[Reply]) -> list[Any]:
 
 
 def describe_one(
-    name: str, failure: str | None, reply: Reply, answer: FitRes | None, bytes_down: int
+    failure: str | None, reply: Reply, answer: FitRes | None, bytes_up: int, bytes_down: int
 ) -> ParticipantReport:
     """Put what became of one participant's training in the words of the reports."""
     metrics = {} if answer is None else answer.metrics
     return ParticipantReport(
-        participant=name,
+        participant=participant_of(reply.proxy),
         failure=failure,
         num_examples=None if answer is None else answer.num_examples,
         train_loss=as_number(metrics.get("train-loss")),
@@ -67,7 +66,7 @@ def describe_one(
         update_norm=as_number(metrics.get("update-norm")),
         train_seconds=as_number(metrics.get("train-seconds")),
         round_trip_seconds=reply.seconds,
-        bytes_up=0 if answer is None else num_bytes(answer.parameters),
+        bytes_up=bytes_up,
         bytes_down=bytes_down,
     )
 

@@ -1,9 +1,10 @@
 """One exchange: all messages out in one call, replies in as they come."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from flwr.app import Message, RecordDict
 from flwr.server.compat.grid_client_proxy import GridClientProxy
@@ -58,10 +59,11 @@ def exchange(
     group_id: str,
     deadline: float | None = None,
     enough: int | None = None,
-) -> list[Reply]:
-    """Send every instruction in one call and collect the replies until the deadline.
+    window: int | None = None,
+) -> Iterator[Reply]:
+    """Send every instruction in one call and yield the replies as they come.
 
-    A reply that comes later is never read: it cannot enter a later round.
+    A reply that comes after the deadline is never read: it cannot enter a later round.
 
     Args:
         grid: Flower's connection to the nodes.
@@ -70,36 +72,44 @@ def exchange(
         group_id: The round, for Flower's own records.
         deadline: Seconds to wait for replies; `None` waits as long as it takes.
         enough: Replies without a failure that end the exchange before all are there.
+        window: Look only for the replies to the first so many of the unanswered instructions,
+            and leave the others in Flower's keeping: who handles replies in the order of the
+            instructions then never holds more than these. `None` looks for all.
 
-    Returns:
+    Yields:
         One reply per instruction, in the order of arrival, the failures among them.
     """
     if not instructions:
-        return []
+        return
     start = time.monotonic()
-    waiting, replies = _push(grid, instructions, message_type, group_id, deadline)
+    waiting, unreached = _push(grid, instructions, message_type, group_id, deadline)
+    yield from unreached
     enough = len(instructions) if enough is None else enough
     succeeded = 0
     while waiting and succeeded < enough:
-        if deadline is not None and time.monotonic() - start >= deadline:
-            break
-        arrived = list(grid.pull_messages(set(waiting)))
+        late = deadline is not None and time.monotonic() - start >= deadline
+        asked = list(islice(waiting, window))
+        arrived = list(grid.pull_messages(asked))
         for message in arrived:
             if succeeded >= enough:
                 break  # of those that arrived together, too
             proxy = waiting.pop(message.metadata.reply_to_message_id)
-            replies.append(_reply(proxy, message, time.monotonic() - start))
             succeeded += not message.has_error()
-        if waiting and not arrived:
+            yield _reply(proxy, message, time.monotonic() - start)
+        if late and succeeded < enough:  # that was the last look for these
+            reason = f"no reply within the deadline of {deadline:g} s"
+            missing = [waiting.pop(message_id) for message_id in asked if message_id in waiting]
+            yield from _given_up(missing, reason, time.monotonic() - start)
+        elif waiting and not arrived:
             waited = time.monotonic() - start
             time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
 
-    reason = f"no reply within the deadline of {deadline or 0:g} s"
-    if succeeded >= enough:
-        reason = f"{succeeded} others were faster, and no more are needed"
-    elapsed = time.monotonic() - start
-    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in waiting.values())
-    return replies
+    reason = f"{succeeded} others were faster, and no more are needed"
+    yield from _given_up(waiting.values(), reason, time.monotonic() - start)
+
+
+def _given_up(proxies: Iterable[GridClientProxy], reason: str, seconds: float) -> Iterator[Reply]:
+    return (Reply(proxy, None, reason, seconds) for proxy in proxies)
 
 
 def _push(

@@ -1,13 +1,13 @@
 """The phases of a round: training and evaluation by the participants."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from logging import WARNING
 from typing import cast
 
 from flwr.app import RecordDict
-from flwr.common import EvaluateRes, FitIns, FitRes, Parameters
+from flwr.common import EvaluateRes, FitRes, Parameters
 from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     evaluateins_to_recorddict,
@@ -21,10 +21,10 @@ from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid
 
-from fl_app.answers import as_exceptions, decode_replies, describe_one, evaluation_in, num_bytes
+from fl_app.answers import as_exceptions, decode_reply, describe_one, evaluation_in, num_bytes
 from fl_app.exchange import Instruction, MessageType, Reply, exchange
+from fl_app.in_turn import InTurn
 from fl_app.reports import ParticipantReport, Score, as_number
-from fl_app.secure_channel import Traffic
 from fl_app.secure_settings import SecureSettings
 from fl_app.secure_training import SecureTraining
 from strategies.delta_fedavg import DeltaFedAvg
@@ -32,26 +32,30 @@ from strategies.private_mean import PrivateMean
 from strategies.replies import counts, participant_of
 from strategies.updates import participant_order
 
+# Replies that may be held back for those before them; more wait at Flower's.
+_WINDOW = 16
+
 
 @dataclass(frozen=True)
 class TrainPhase:
-    """What came back from training, not yet aggregated.
+    """What came back from training, not yet applied to the global weights.
 
     Attributes:
         server_round: The round.
-        configured: Who was asked, and what.
-        replies: What became of each instruction.
-        results: The answers among them.
+        bytes_down: What each participant was sent.
+        bytes_up: What each participant that answered sent.
+        replies: What became of each instruction, without the contents.
+        results: The answers among them, in the order of the participants; without their
+            parameters where the strategy has received these.
         seconds: Wall-clock time of the exchange.
-        traffic: Bytes up and down by participant, where more than arrays travelled.
     """
 
     server_round: int
-    configured: Sequence[tuple[ClientProxy, FitIns]]
-    replies: list[Reply]
-    results: list[tuple[ClientProxy, FitRes]]
-    seconds: float
-    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    bytes_down: dict[str, int]
+    bytes_up: dict[str, int] = field(default_factory=dict)
+    replies: list[Reply] = field(default_factory=list)
+    results: list[tuple[ClientProxy, FitRes]] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,28 +121,53 @@ class Phases:
             self._secure = SecureTraining(grid, client_manager, secure, deadline, seen)
 
     def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
-        """Let the sampled participants train, and collect what they return."""
+        """Let the sampled participants train, and take in what they return as it comes."""
         start = time.monotonic()
-        configured = self._strategy.configure_fit(
-            server_round=server_round, parameters=parameters, client_manager=self._client_manager
+        configured = sorted(
+            self._strategy.configure_fit(
+                server_round=server_round,
+                parameters=parameters,
+                client_manager=self._client_manager,
+            ),
+            key=lambda pair: participant_order(participant_of(pair[0])),
         )
+        sent = {participant_of(proxy): num_bytes(ins.parameters) for proxy, ins in configured}
         if self._secure is not None:
             got = self._secure.collect(server_round, configured)
-            seconds = time.monotonic() - start
             return TrainPhase(
-                server_round, configured, got.replies, got.results, seconds, got.traffic
+                server_round,
+                sent | {name: traffic.down for name, traffic in got.traffic.items()},
+                _sizes(got.results) | {name: traffic.up for name, traffic in got.traffic.items()},
+                got.replies,
+                got.results,
+                time.monotonic() - start,
             )
+        trained = TrainPhase(server_round, sent)
+        in_turn: InTurn[Reply] = InTurn(list(sent))
+        enough = self._num_needed()
         replies = self._exchange(
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
             MessageType.TRAIN,
             server_round,
-            self._num_needed(),
+            enough,
+            None if enough is not None else _WINDOW,
         )
-        replies, results = decode_replies(
-            replies, lambda content: recorddict_to_fitres(content, False)
-        )
-        seconds = time.monotonic() - start
-        return TrainPhase(server_round, configured, replies, results, seconds)
+        for arrived in replies:
+            for reply in in_turn.arrived(participant_of(arrived.proxy), arrived):
+                self._take(trained, reply)
+        return replace(trained, seconds=time.monotonic() - start)
+
+    def _take(self, trained: TrainPhase, reply: Reply) -> None:
+        """Decode a reply, and let the strategy receive it if it can do that before the end."""
+        reply, result = decode_reply(reply, lambda content: recorddict_to_fitres(content, False))
+        trained.replies.append(reply)
+        if result is None:
+            return
+        trained.bytes_up[participant_of(reply.proxy)] = num_bytes(result.parameters)
+        if isinstance(self._strategy, DeltaFedAvg):
+            self._strategy.receive(trained.server_round, reply.proxy, result)
+            result = replace(result, parameters=Parameters([], ""))
+        trained.results.append((reply.proxy, result))
 
     def aggregate(self, trained: TrainPhase) -> FitPhase:
         """Let the strategy aggregate what came back."""
@@ -170,8 +199,10 @@ class Phases:
             MessageType.EVALUATE,
             server_round,
         )
-        replies, results = decode_replies(replies, recorddict_to_evaluateres)
-        return self._scored(server_round, replies, results, len(configured) * num_bytes(parameters))
+        decoded = [decode_reply(reply, recorddict_to_evaluateres) for reply in replies]
+        results = [(reply.proxy, result) for reply, result in decoded if result is not None]
+        bytes_down = len(configured) * num_bytes(parameters)
+        return self._scored(server_round, [reply for reply, _ in decoded], results, bytes_down)
 
     def received(self, server_round: int, trained: TrainPhase) -> EvaluatePhase:
         """Return how the model that participants received to train on did on their own data.
@@ -191,12 +222,12 @@ class Phases:
         self,
         server_round: int,
         replies: Sequence[Reply],
-        results: list[tuple[ClientProxy, EvaluateRes]],
+        results: Sequence[tuple[ClientProxy, EvaluateRes]],
         bytes_down: int,
     ) -> EvaluatePhase:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
         loss, metrics = self._strategy.aggregate_evaluate(
-            server_round=server_round, results=results, failures=as_exceptions(replies)
+            server_round=server_round, results=list(results), failures=as_exceptions(replies)
         )
         score = None
         if loss is not None:
@@ -220,19 +251,19 @@ class Phases:
         message_type: MessageType,
         server_round: int,
         enough: int | None = None,
-    ) -> list[Reply]:
-        replies = exchange(
-            self._grid, instructions, message_type, str(server_round), self._deadline, enough
-        )
-        for reply in replies:
+        window: int | None = None,
+    ) -> Iterator[Reply]:
+        group, deadline = str(server_round), self._deadline
+        for reply in exchange(
+            self._grid, instructions, message_type, group, deadline, enough, window
+        ):
             if reply.failure is not None:
                 line = "round %s: participant %s did not %s: %s"
                 name, verb = participant_of(reply.proxy), message_type.value
                 log(WARNING, line, server_round, name, verb, reply.failure)
-        return replies
+            yield reply
 
     def _describe(self, trained: TrainPhase) -> tuple[ParticipantReport, ...]:
-        sent = {participant_of(p): num_bytes(ins.parameters) for p, ins in trained.configured}
         answers = {participant_of(proxy): result for proxy, result in trained.results}
         rejections = {}
         if isinstance(self._strategy, DeltaFedAvg):
@@ -241,11 +272,13 @@ class Phases:
         for reply in trained.replies:
             name = participant_of(reply.proxy)
             failure = reply.failure or rejections.get(name)
-            report = describe_one(name, failure, reply, answers.get(name), sent[name])
-            if traffic := trained.traffic.get(name):
-                report = replace(report, bytes_up=traffic.up, bytes_down=traffic.down)
-            reports.append(report)
+            up, down = trained.bytes_up.get(name, 0), trained.bytes_down[name]
+            reports.append(describe_one(failure, reply, answers.get(name), up, down))
         return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
+
+
+def _sizes(results: Sequence[tuple[ClientProxy, FitRes]]) -> dict[str, int]:
+    return {participant_of(proxy): num_bytes(result.parameters) for proxy, result in results}
 
 
 def _instruction(proxy: ClientProxy, content: RecordDict) -> Instruction:

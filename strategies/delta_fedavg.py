@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from strategies.aggregators import Aggregator, weighted_mean
 from strategies.codecs import Codec, Identity
 from strategies.finite import num_not_finite
-from strategies.intake import FitResults, Intake, take_in
+from strategies.intake import FitResults, Intake
 from strategies.metrics import weighted_average
+from strategies.part_state import load_state_of, state_of
 from strategies.participation import Participation
 from strategies.replies import counts, participant_of, sorted_by_participant
 from strategies.sampling import sample_participants
@@ -107,6 +108,7 @@ class DeltaFedAvg(FedAvg):
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
         self._global_weights: Arrays | None = None  # w_t of the round in progress
+        self._intake: Intake | None = None  # what `receive` has taken in of it
 
     def __repr__(self) -> str:
         aggregator = getattr(self.aggregator, "__name__", repr(self.aggregator))
@@ -129,6 +131,7 @@ class DeltaFedAvg(FedAvg):
             BudgetSpent: If the round would spend more privacy than there is.
         """
         self._global_weights = decode_arrays(parameters.tensors)
+        self._intake = None
         num_available = client_manager.num_available()
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
@@ -196,9 +199,9 @@ class DeltaFedAvg(FedAvg):
 
         Args:
             server_round: The round, 1-based.
-            results: The replies, in any order; see `strategies.intake`. Before any
-                `configure_fit` there is no `w_t` to add a delta to, and replies are averaged
-                as they are, like `FedAvg` does.
+            results: The replies, in any order; see `strategies.intake`. Not looked at if
+                `receive` has taken them in. Before any `configure_fit` there is no `w_t` to
+                add a delta to, and replies are averaged as they are, like `FedAvg` does.
             failures: Participants that did not reply.
 
         Returns:
@@ -206,27 +209,48 @@ class DeltaFedAvg(FedAvg):
             means that the global model stays as it was: too few updates were valid, they
             could not be aggregated, or there were failures and `accept_failures` is off.
         """
-        intake = take_in(results, self.codec, self._global_weights, self._needs_local_steps())
-        self.rejections = intake.rejections
+        intake, self._intake = self._intake, None
+        if intake is None:
+            intake = self._begin_intake(server_round)
+            for proxy, result in sorted_by_participant(results):
+                intake.take(proxy, result)
+        self.rejections = tuple(intake.rejections)
         needed = max(1, self.min_updates)
-        if len(intake.updates) < needed:
-            reason = f"{len(intake.updates)} valid updates, {needed} needed"
+        if len(intake.participants) < needed:
+            reason = f"{len(intake.participants)} valid updates, {needed} needed"
             return _unchanged(server_round, reason)
         if not self.accept_failures and (failures or self.rejections):
             return None, {}
         try:
-            delta = self.aggregator(intake.updates)  # step 3
+            delta = intake.aggregate()  # step 3
         except AggregationError as error:
             return _unchanged(server_round, str(error))
         new_weights = self._step(server_round, delta)  # step 4
         if any(num_not_finite(array) for array in new_weights):
             return _unchanged(server_round, "the aggregate overflows")
 
-        if self.control_variate is not None:
-            self.control_variate.move(server_round, intake.updates)
+        if self.control_variate is not None and intake.control_change is not None:
+            self.control_variate.move(intake.control_change)
         if self.participation is not None:
-            self.participation.record(server_round, intake.updates)
-        return ndarrays_to_parameters(new_weights), self._aggregate_metrics(intake)
+            self.participation.record(server_round, intake.participants)
+        metrics = self.fit_metrics_aggregation_fn
+        return ndarrays_to_parameters(new_weights), metrics(intake.metrics) if metrics else {}
+
+    def receive(self, server_round: int, proxy: ClientProxy, result: FitRes) -> None:
+        """Take in a reply before `aggregate_fit`, while other participants still train.
+
+        Callers pass the replies in the order of `participant_order`, whatever that of their
+        arrival: it is the order in which they are summed. Where the aggregator adds them up as
+        they come, their arrays are not kept. Flower's own server need not know this method.
+        """
+        if self._intake is None:
+            self._intake = self._begin_intake(server_round)
+        self._intake.take(proxy, result)
+
+    def _begin_intake(self, server_round: int) -> Intake:
+        control = self.control_variate
+        change = None if control is None else control.begin(server_round)
+        return Intake(self.codec, self._global_weights, self.aggregator, change)
 
     def _step(self, server_round: int, delta: Arrays) -> Arrays:
         if self._global_weights is None:
@@ -237,10 +261,6 @@ class DeltaFedAvg(FedAvg):
             if self.server_optimizer is None:
                 return plain(self._global_weights, delta)
             return self.server_optimizer.step(self._global_weights, delta, factor)
-
-    def _needs_local_steps(self) -> bool:
-        needed = getattr(self.aggregator, "needs_local_steps", False)
-        return bool(needed) or self.control_variate is not None
 
     def aggregate_evaluate(
         self,
@@ -254,20 +274,9 @@ class DeltaFedAvg(FedAvg):
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
 
-    def _aggregate_metrics(self, intake: Intake) -> dict[str, Scalar]:
-        if self.fit_metrics_aggregation_fn is None:
-            return {}
-        return self.fit_metrics_aggregation_fn(
-            [(result.num_examples, result.metrics) for _, result in intake.replies]
-        )
-
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what the parts have to remember between rounds, as named arrays."""
-        return {
-            f"{part}/{name}": array
-            for part, holder in self._parts_with_state().items()
-            for name, array in holder.state().items()
-        }
+        return state_of(self._parts())
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned for a strategy built alike.
@@ -275,29 +284,20 @@ class DeltaFedAvg(FedAvg):
         Raises:
             ValueError: If it is that of other parts.
         """
-        holders = self._parts_with_state()
-        by_part: dict[str, dict[str, NDArray[Any]]] = {part: {} for part in holders}
-        for key, array in state.items():
-            part, _, name = key.partition("/")
-            if part not in by_part:
-                raise ValueError(f"it holds the state of {part}, which is not in use")
-            by_part[part][name] = array
-        for part, holder in holders.items():
-            holder.load_state(by_part[part])
+        load_state_of(self._parts(), state)
 
     def checkpoint_saved(self) -> None:
         """Learn that what `state` returned is safe: a resume will not go back behind it."""
         if self.participation is not None:
             self.participation.checkpoint_saved()
 
-    def _parts_with_state(self) -> dict[str, Any]:
-        parts = {
+    def _parts(self) -> dict[str, object]:
+        return {
             "aggregator": self.aggregator,
             "server-optimizer": self.server_optimizer,
             "control-variate": self.control_variate,
             "participation": self.participation,
         }
-        return {name: part for name, part in parts.items() if hasattr(part, "load_state")}
 
 
 def _unchanged(server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:

@@ -1,7 +1,6 @@
 """From Flower's replies to checked updates: decode, validate, and name what is refused."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from logging import WARNING
 from typing import Any
 
@@ -11,9 +10,11 @@ from flwr.common.logger import log
 from flwr.server.client_proxy import ClientProxy
 from numpy.typing import NDArray
 
+from strategies.aggregators import Aggregator, Folding
 from strategies.codecs import Codec
-from strategies.replies import participant_of, sorted_by_participant
-from strategies.scaffold import steps_of
+from strategies.metrics import Scalar
+from strategies.replies import participant_of
+from strategies.scaffold import ControlChange, steps_of
 from strategies.updates import (
     DELTA,
     LOCAL_STEPS_KEY,
@@ -28,60 +29,92 @@ from strategies.wire import decode_arrays
 FitResults = list[tuple[ClientProxy, FitRes]]
 
 
-@dataclass(frozen=True)
 class Intake:
-    """What came in during a round, sorted by participant.
+    """What comes in during a round, in the order of the participants.
+
+    An update is added up as it comes where the aggregator can do that, and held where it has
+    to see all of them.
 
     Attributes:
-        updates: The updates that can be aggregated.
-        replies: The replies that they came in, in the same order.
+        participants: Whose updates count, in that order.
+        metrics: The number of examples and the metrics of each of them.
         rejections: What was refused, with the reasons.
     """
 
-    updates: tuple[ClientUpdate, ...]
-    replies: tuple[tuple[ClientProxy, FitRes], ...]
-    rejections: tuple[UpdateError, ...]
+    def __init__(
+        self,
+        codec: Codec,
+        global_weights: Arrays | None,
+        aggregator: Aggregator,
+        control_change: ControlChange | None = None,
+    ) -> None:
+        """Begin a round.
 
+        Args:
+            codec: Undoes what the participants did to their deltas.
+            global_weights: `w_t`; `None` where there is none to subtract or to compare with.
+                Then the first valid reply sets the form.
+            aggregator: What is to become of the updates.
+            control_change: SCAFFOLD's, where it is on.
+        """
+        self.participants: list[str] = []
+        self.metrics: list[tuple[int, dict[str, Scalar]]] = []
+        self.rejections: list[UpdateError] = []
+        self.control_change = control_change
+        self._codec = codec
+        self._like = global_weights
+        self._aggregator = aggregator
+        self._fold = aggregator.begin() if isinstance(aggregator, Folding) else None
+        self._updates: list[ClientUpdate] = []
 
-def take_in(
-    results: FitResults,
-    codec: Codec,
-    global_weights: Arrays | None,
-    needs_local_steps: bool = False,
-) -> Intake:
-    """Decode and check the replies of a round; what is refused is logged by name.
+    def take(self, proxy: ClientProxy, result: FitRes) -> None:
+        """Decode and check the next reply; what is refused is logged by name.
 
-    Args:
-        results: The replies, in any order. Each holds an encoded delta, unless its metrics
-            say `update = "weights"`: then plain weights.
-        codec: Undoes what the participants did to their deltas.
-        global_weights: `w_t`; `None` where there is none to subtract or to compare with.
-            Then the first valid reply sets the form.
-        needs_local_steps: Whether to refuse who does not tell its number of local steps.
-    """
-    updates: list[ClientUpdate] = []
-    replies: FitResults = []
-    rejections: list[UpdateError] = []
-    like = global_weights
-    for proxy, result in sorted_by_participant(results):
+        Args:
+            proxy: Who sent it.
+            result: Holds an encoded delta, unless its metrics say `update = "weights"`: then
+                plain weights.
+        """
         try:
-            update = _decode(proxy, result, codec, like)
-            check_update(update, like if like is not None else update.delta)
-            if needs_local_steps:
-                steps_of(update)
+            update = self._checked(proxy, result)
         except UpdateError as error:
             log(WARNING, "%s", error)
-            rejections.append(error)
-            continue
-        if global_weights is None:
-            like = update.delta
-        updates.append(update)
-        replies.append((proxy, result))
-    return Intake(tuple(updates), tuple(replies), tuple(rejections))
+            self.rejections.append(error)
+            return
+        if self._like is None:
+            self._like = update.delta
+        self.participants.append(update.participant)
+        self.metrics.append((update.num_examples, result.metrics))
+        if self.control_change is not None:
+            self.control_change.add(update)
+        if self._fold is not None:
+            self._fold.add(update)
+        else:
+            self._updates.append(update)
+
+    def aggregate(self) -> Arrays:
+        """Return the delta that the updates become: step 3.
+
+        Raises:
+            AggregationError: If the aggregator cannot use them.
+        """
+        if self._fold is not None:
+            return self._fold.result()
+        return self._aggregator(self._updates)
+
+    def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
+        update = _decode(proxy, result, self._codec, self._like)
+        check_update(update, self._like if self._like is not None else update.delta)
+        if self.control_change is not None or getattr(self._aggregator, "needs_local_steps", False):
+            steps_of(update)
+        return update
 
 
 def _decode(
-    proxy: ClientProxy, result: FitRes, codec: Codec, like: Sequence[NDArray[Any]] | None
+    proxy: ClientProxy,
+    result: FitRes,
+    codec: Codec,
+    like: Sequence[NDArray[Any]] | None,
 ) -> ClientUpdate:
     participant = participant_of(proxy)
     steps = result.metrics.get(LOCAL_STEPS_KEY)

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.updates import ClientUpdate
-
 STATE_ROUND_KEY = "state-round"
 """In the fit config: the round whose state to go on from; 0: begin anew."""
 
@@ -36,10 +34,10 @@ class Participation:
             STATE_KEEP_KEY: self._checkpointed.get(participant, 0),
         }
 
-    def record(self, server_round: int, updates: Sequence[ClientUpdate]) -> None:
+    def record(self, server_round: int, participants: Sequence[str]) -> None:
         """Note whose updates counted in a round."""
-        for update in updates:
-            self._counted[update.participant] = server_round
+        for participant in participants:
+            self._counted[participant] = server_round
 
     def checkpoint_saved(self) -> None:
         """Note that a resume will not go back behind this moment."""

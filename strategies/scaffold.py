@@ -63,24 +63,25 @@ class ControlVariate:
             self._c = [np.zeros_like(w) for w in weights]
         return self._c
 
-    def move(self, server_round: int, updates: Sequence[ClientUpdate]) -> None:
-        """Apply `c <- c + |S|/N * mean(c_i+ - c_i)` over the participants `S` of a round.
+    def begin(self, server_round: int) -> "ControlChange":
+        """Begin to add up a round's changes.
 
         Args:
             server_round: The round, 1-based.
-            updates: Checked updates, with their numbers of local steps.
         """
         if self._c is None:
             raise ValueError("c is not there: ask for its value first")
-        sums = [np.zeros(c.shape, np.float64) for c in self._c]
-        for update in updates:
-            step_sum = steps_of(update) * self._learning_rate(server_round)
-            change = control_change(self._c, update.delta, step_sum, self._trainable)
-            for total, term in zip(sums, change, strict=True):
-                total += term
+        return ControlChange(self._c, self._trainable, self._learning_rate(server_round))
+
+    def move(self, change: "ControlChange") -> None:
+        """Apply `c <- c + |S|/N * mean(c_i+ - c_i)` over the participants `S` of a round.
+
+        Args:
+            change: What the round's updates were added to.
+        """
         self._c = [
             (c + total / self._num_participants).astype(c.dtype)
-            for c, total in zip(self._c, sums, strict=True)
+            for c, total in zip(change.c, change.sums, strict=True)
         ]
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -90,6 +91,24 @@ class ControlVariate:
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
         self._c = [state[name] for name in sorted(state)] or None
+
+
+class ControlChange:
+    """The sum of `c_i+ - c_i` over a round's participants, in the making."""
+
+    def __init__(self, c: Arrays, trainable: Sequence[bool], learning_rate: float) -> None:
+        """Begin; `ControlVariate.begin` does."""
+        self.c = c
+        self.sums = [np.zeros(array.shape, np.float64) for array in c]
+        self._trainable = trainable
+        self._learning_rate = learning_rate
+
+    def add(self, update: ClientUpdate) -> None:
+        """Add a checked update, with its number of local steps."""
+        step_sum = steps_of(update) * self._learning_rate
+        change = control_change(self.c, update.delta, step_sum, self._trainable)
+        for total, term in zip(self.sums, change, strict=True):
+            total += term
 
 
 def steps_of(update: ClientUpdate) -> float:

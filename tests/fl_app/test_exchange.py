@@ -62,7 +62,7 @@ def send(grid: LocalGrid, **arguments: Any) -> dict[int, Reply]:
 
 
 def exchange_all(grid, instructions, ids, **arguments: Any) -> dict[int, Reply]:
-    replies = exchange(grid, instructions, MessageType.TRAIN, "1", **arguments)
+    replies = list(exchange(grid, instructions, MessageType.TRAIN, "1", **arguments))
     by_partition = {ids[reply.proxy.node_id]: reply for reply in replies}
     assert len(by_partition) == len(replies) == len(instructions)
     return by_partition
@@ -98,7 +98,7 @@ def test_all_instructions_go_out_in_one_call():
 def test_nothing_to_send_is_nothing_sent():
     grid = grid_of(2)
 
-    assert exchange(grid, [], MessageType.TRAIN, "1") == []
+    assert list(exchange(grid, [], MessageType.TRAIN, "1")) == []
     assert grid.pushes == 0
 
 
@@ -207,3 +207,32 @@ def test_too_few_for_enough_are_waited_for_until_the_deadline():
     replies = send(grid_of(3, {0: silence, 1: silence}), enough=2, deadline=0.2)
     assert replies[2].failure is None
     assert replies[0].failure == "no reply within the deadline of 0.2 s"
+
+
+class WatchedGrid(CountingGrid):
+    """Notes how many replies are asked for at once."""
+
+    most = 0
+
+    def pull_messages(self, message_ids):
+        self.most = max(self.most, len(message_ids))
+        return super().pull_messages(message_ids)
+
+
+@pytest.mark.parametrize("order", range(3))
+def test_a_window_looks_for_few_at_a_time_and_gets_them_all(order):
+    grid = WatchedGrid(echo_app(), {}, 9, order=order, faults={4: error_with("full")})
+
+    replies = send(grid, window=3)
+
+    assert grid.most == 3
+    assert [i for i in range(9) if replies[i].failure is not None] == [4]
+
+
+def test_what_is_outside_the_window_at_the_deadline_counts_if_it_is_there():
+    faults = dict.fromkeys(range(4), silence)
+
+    replies = send(grid_of(9, faults), window=2, deadline=0.3)
+
+    assert [i for i in range(9) if replies[i].failure is None] == [4, 5, 6, 7, 8]
+    assert all("deadline of 0.3 s" in str(replies[i].failure) for i in range(4))

@@ -11,7 +11,7 @@ from flwr.server.strategy import FedAvg, Strategy
 
 from fl_app.answers import num_bytes
 from fl_app.participants import Participants
-from fl_app.phases import FitPhase, Phases
+from fl_app.phases import FitPhase, Phases, TrainPhase
 from strategies import DeltaFedAvg
 from tests.local_grid import Fault, LocalGrid
 
@@ -46,9 +46,10 @@ def phases_of(
     num_nodes: int,
     faults: dict[int, Fault] | None = None,
     strategy: Strategy | None = None,
+    order: int = 0,
     **arguments: Any,
 ) -> Phases:
-    grid = LocalGrid(ClientApp(toy_client), {}, num_nodes, faults=faults)
+    grid = LocalGrid(ClientApp(toy_client), {}, num_nodes, order=order, faults=faults)
     manager = SimpleClientManager()
     Participants(grid, manager).refresh()
     return Phases(grid, manager, strategy or DeltaFedAvg(), **arguments)
@@ -179,3 +180,21 @@ def test_where_nobody_evaluates_there_is_no_score():
     assert phases_of(2, {0: error, 1: error}).evaluate(1, W_T).score is None
     off = phases_of(2, strategy=DeltaFedAvg(fraction_evaluate=0.0)).evaluate(1, W_T)
     assert (off.score, off.failures, off.bytes_down) == (None, {}, 0)
+
+
+def test_the_order_of_arrival_changes_no_bit_and_no_parameters_are_kept():
+    thirds = ndarrays_to_parameters([np.array([1 / 3, 2 / 3], np.float32)])
+
+    def phase(order: int) -> tuple[FitPhase, TrainPhase]:
+        phases = phases_of(25, order=order)
+        trained = phases.train(1, thirds)
+        return phases.aggregate(trained), trained
+
+    first, trained = phase(0)
+    assert all(not result.parameters.tensors for _, result in trained.results)
+    assert all(reply.content is None for reply in trained.replies)
+    for order in range(1, 4):
+        fit, _ = phase(order)
+        assert fit.parameters == first.parameters
+        assert [p.num_examples for p in fit.participants] == list(range(1, 26))
+        assert {p.bytes_up for p in fit.participants} == {num_bytes(W_T)}

@@ -1,6 +1,7 @@
 import inspect
 import logging
 import random
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -191,6 +192,46 @@ def test_arrival_order_does_not_change_a_bit(order: Random):
 
     assert [a.tobytes() for a in new] == [a.tobytes() for a in expected]
     assert metrics == expected_metrics
+
+
+def received(strategy: DeltaFedAvg, *results: Any, failures: Any = ()):
+    """Like `aggregate`, but the replies are taken in one after the other, in order."""
+    for proxy, result in sorted(results, key=lambda r: int(r[0].properties["participant"])):
+        strategy.receive(1, proxy, result)
+    bare = [(p, replace(r, parameters=Parameters([], ""))) for p, r in results]
+    return aggregate(strategy, *bare, failures=failures)
+
+
+@pytest.mark.parametrize("aggregator", [weighted_mean, lambda updates: weighted_mean(updates)])
+def test_replies_received_one_by_one_give_the_bits_of_all_at_once(aggregator):
+    rng = np.random.default_rng(1)
+    results = [
+        reply(str(i), arrays(rng.normal(size=2).tolist(), rng.normal()), i + 1, loss=i / 3)
+        for i in range(20)
+    ]
+    results[7] = reply("7", arrays([np.nan, 1], 1))
+    at_once, one_by_one = in_a_round(aggregator=aggregator), in_a_round(aggregator=aggregator)
+
+    expected, metrics = aggregate(at_once, *results)
+    new, new_metrics = received(one_by_one, *results)
+
+    assert [a.tobytes() for a in new] == [a.tobytes() for a in expected]
+    assert new_metrics == metrics
+    assert [error.reason for error in one_by_one.rejections] == [
+        error.reason for error in at_once.rejections
+    ]
+
+
+def test_what_was_received_in_a_round_that_was_left_does_not_enter_the_next():
+    strategy = in_a_round()
+    strategy.receive(1, *reply("0", arrays([9, 9], 9)))
+    strategy.configure_fit(2, ndarrays_to_parameters(W_T), manager_of(*participants(2)))
+
+    new, _ = received(strategy, reply("1", arrays([1, 1], 1)))
+    again, _ = received(strategy, reply("1", arrays([1, 1], 1)))
+
+    np.testing.assert_array_equal(new[0], [2.0, 3.0])
+    np.testing.assert_array_equal(again[0], [2.0, 3.0])
 
 
 def test_updates_reach_the_aggregator_sorted_by_participant():

@@ -17,6 +17,13 @@ def control(trainable: tuple[bool, bool] = (True, True), num_participants: int =
     return ControlVariate(num_participants, trainable, lambda server_round: LR / server_round)
 
 
+def move(control: ControlVariate, server_round: int, updates: list[ClientUpdate]) -> None:
+    change = control.begin(server_round)
+    for received in updates:
+        change.add(received)
+    control.move(change)
+
+
 def test_the_control_variate_begins_at_zero_in_the_form_of_the_weights():
     value = control().value(W)
 
@@ -29,13 +36,13 @@ def test_it_moves_as_the_paper_says_by_hand():
     c.value(W)
 
     # c_i+ - c_i = -c - delta / (K * lr); c = 0, K = 2, lr = 0.5: -delta; K = 4: -delta / 2
-    c.move(1, [update("0", [1, -2], 4, 2), update("1", [2, 2], 0, 4)])
+    move(c, 1, [update("0", [1, -2], 4, 2), update("1", [2, 2], 0, 4)])
 
     # |S|/N * mean = sum / 4: ([-1 - 1, 2 - 1], -4) / 4
     np.testing.assert_array_equal(c.value(W)[0], [-0.5, 0.25])
     np.testing.assert_array_equal(c.value(W)[1], -1.0)
 
-    c.move(2, [update("0", [1, 0], 0, 4)])  # lr is 0.25 now, K * lr = 1
+    move(c, 2, [update("0", [1, 0], 0, 4)])  # lr is 0.25 now, K * lr = 1
 
     # c + (-c - delta) / 4 = 0.75 * c - delta / 4
     np.testing.assert_array_equal(c.value(W)[0], [-0.375 - 0.25, 0.1875])
@@ -57,7 +64,7 @@ def test_the_server_follows_the_mean_of_the_participants_control_variates():
             change = control_change(c, delta, steps * LR / server_round, [True, True])
             own[i] = [c_i + move for c_i, move in zip(own[i], change, strict=True)]
             updates.append(ClientUpdate(str(i), delta, 1, steps))
-        server.move(server_round, updates)
+        move(server, server_round, updates)
 
         for parameter, value in enumerate(server.value(W)):
             mean = np.mean([c_i[parameter] for c_i in own], axis=0)
@@ -68,7 +75,7 @@ def test_what_has_no_gradient_has_no_control_variate():
     c = control(trainable=(True, False))
     c.value(W)
 
-    c.move(1, [update("0", [1, 1], 9, 1)])
+    move(c, 1, [update("0", [1, 1], 9, 1)])
 
     assert c.value(W)[1] == 0
     assert c.value(W)[0].any()
@@ -77,14 +84,14 @@ def test_what_has_no_gradient_has_no_control_variate():
 def test_its_state_brings_it_back_to_the_bit():
     c = control()
     c.value(W)
-    c.move(1, [update("0", [1 / 3, -2], 4, 3)])
+    move(c, 1, [update("0", [1 / 3, -2], 4, 3)])
     saved = {name: array.copy() for name, array in c.state().items()}
-    c.move(2, [update("0", [1, 2], 4, 3)])
+    move(c, 2, [update("0", [1, 2], 4, 3)])
     after = [array.copy() for array in c.value(W)]
 
     resumed = control()
     resumed.load_state(saved)
-    resumed.move(2, [update("0", [1, 2], 4, 3)])
+    move(resumed, 2, [update("0", [1, 2], 4, 3)])
 
     for ours, theirs in zip(resumed.value(W), after, strict=True):
         np.testing.assert_array_equal(ours, theirs)
