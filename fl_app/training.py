@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fl_app.allocator import keep_freed_memory
 from fl_app.data import Examples
 from fl_app.errors import ConfigError
 from fl_app.local_correction import LocalCorrection, effective_steps
@@ -118,6 +119,7 @@ def local_update(
     """
     if len(examples) == 0:
         raise ValueError("there are no examples to train on")
+    keep_freed_memory()
     start = time.perf_counter()
     set_weights(model, weights)
     device = device or torch.device("cpu")

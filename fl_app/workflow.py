@@ -11,8 +11,9 @@ from flwr.common import Parameters
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
+from fl_app.outcomes import EvaluatePhase, TrainPhase
 from fl_app.participants import Participants
-from fl_app.phases import EvaluatePhase, Phases, TrainPhase
+from fl_app.phases import Phases
 from fl_app.reports import RoundReport, Score, as_number
 from fl_app.secure_settings import SecureSettings
 from strategies.privacy_ledger import BudgetSpent

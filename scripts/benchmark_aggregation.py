@@ -12,6 +12,7 @@ from flwr.server.strategy.aggregate import aggregate_inplace
 
 from fl_app.models import build_model, get_weights
 from scripts.benchmark_table import Row, interleave, median_ratio, spread
+from strategies import compiled_sum
 from strategies.aggregators import weighted_mean
 from strategies.updates import Arrays, ClientUpdate, check_update
 from strategies.wire import decode_arrays
@@ -63,15 +64,21 @@ def _updates(results: Sequence[FitRes]) -> list[ClientUpdate]:
 
 
 def product(results: Sequence[FitRes]) -> Arrays:
-    """Decode, check and average the replies as the strategy does."""
-    updates = _updates(results)
-    for update in updates:
-        check_update(update, updates[0].delta)
-    return weighted_mean(updates)
+    """Decode, check and add up the replies as the strategy does, one after the other."""
+    fold = weighted_mean.begin()
+    like: Arrays | None = None
+    for i, result in enumerate(results):
+        delta = decode_arrays(result.parameters.tensors)
+        update = ClientUpdate(str(i), delta, result.num_examples)
+        like = like or delta
+        check_update(update, like)
+        fold.add(update)
+    return fold.result()
 
 
 def measure_aggregation(size: Size, repeats: int) -> list[Row]:
     """Measure the aggregation of one round."""
+    compiled_sum.load()
     results = replies(size)
     updates = _updates(results)
     arrays = [array for update in updates for array in update.delta]
@@ -92,7 +99,7 @@ def measure_aggregation(size: Size, repeats: int) -> list[Row]:
             "one pass: read": read,
             "one pass: copy into one model": copy,
             "product: weighted mean": lambda: weighted_mean(updates),
-            "product: decode, check, weighted mean": lambda: product(results),
+            "product: decode, check, fold on arrival": lambda: product(results),
             "flwr aggregate_inplace": lambda: aggregate_inplace(pairs),
         },
         repeats,

@@ -23,19 +23,17 @@ from numpy.typing import NDArray
 
 from strategies.aggregators import Aggregator, weighted_mean
 from strategies.codecs import Codec, Identity
+from strategies.drawing import draw
 from strategies.finite import num_not_finite
 from strategies.intake import FitResults, Intake
 from strategies.metrics import weighted_average
 from strategies.part_state import load_state_of, state_of
 from strategies.participation import Participation
 from strategies.replies import counts, participant_of, sorted_by_participant
-from strategies.sampling import sample_participants
 from strategies.scaffold import ControlVariate
 from strategies.server_optimizers import ServerOptimizer, plain
 from strategies.updates import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
 from strategies.wire import decode_arrays
-
-_WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
 EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 
@@ -136,7 +134,7 @@ class DeltaFedAvg(FedAvg):
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
             num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
-        sampled = self._sample(server_round, client_manager, num_sampled, num_required)
+        sampled = draw(client_manager, num_sampled, num_required, self.seed, server_round)
         if before_round := getattr(self.aggregator, "before_round", None):
             before_round([participant_of(proxy) for proxy in sampled])
 
@@ -170,24 +168,8 @@ class DeltaFedAvg(FedAvg):
         if self.on_evaluate_config_fn is not None:
             config.update(self.on_evaluate_config_fn(server_round))
         sizes = self.num_evaluation_clients(client_manager.num_available())
-        sampled = self._sample(server_round, client_manager, *sizes)
+        sampled = draw(client_manager, *sizes, self.seed, server_round)
         return [(proxy, EvaluateIns(parameters, config)) for proxy in sampled]
-
-    def _sample(
-        self,
-        server_round: int,
-        client_manager: ClientManager,
-        num_sampled: int,
-        num_required: int,
-    ) -> list[ClientProxy]:
-        """Wait for the participants required, and draw some by seed, round and name."""
-        client_manager.wait_for(num_required, timeout=_WAIT_SECONDS)
-        proxies = {participant_of(proxy): proxy for proxy in client_manager.all().values()}
-        if num_sampled > len(proxies):
-            log(WARNING, "%s participants are needed, %s are here", num_sampled, len(proxies))
-            return []
-        names = sample_participants(proxies, num_sampled, seed=self.seed, server_round=server_round)
-        return [proxies[name] for name in names]
 
     def aggregate_fit(
         self,

@@ -10,8 +10,9 @@ from flwr.server.client_manager import SimpleClientManager
 from flwr.server.strategy import FedAvg, Strategy
 
 from fl_app.answers import num_bytes
+from fl_app.outcomes import FitPhase, TrainPhase
 from fl_app.participants import Participants
-from fl_app.phases import FitPhase, Phases, TrainPhase
+from fl_app.phases import Phases
 from strategies import DeltaFedAvg
 from tests.local_grid import Fault, LocalGrid
 

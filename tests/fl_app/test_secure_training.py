@@ -13,8 +13,9 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.mods import give_up_at_deadline, report_failures
+from fl_app.outcomes import FitPhase
 from fl_app.participants import Participants
-from fl_app.phases import FitPhase, Phases
+from fl_app.phases import Phases
 from fl_app.secure_mod import secure_aggregation
 from fl_app.secure_settings import SecureSettings
 from strategies import DeltaFedAvg
