@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from fl_app import local_sgd, training
 from fl_app.data import Examples
 from fl_app.local_sgd import Precision, TrainingSettings
-from fl_app.models import build_model, get_weights, set_weights
+from fl_app.models import Arrays, build_model, get_weights, set_weights
 from fl_app.training import LocalUpdate, evaluate, local_update, resolve_device
+from tests.exact_cnn import ExactCNN
 
 
 class Softmax(nn.Module):
@@ -75,6 +76,14 @@ def bits(update: LocalUpdate) -> list[bytes]:
     return [array.tobytes() for array in update.weights]
 
 
+def minus(a: Arrays, b: Arrays) -> Arrays:
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def norm(arrays: Arrays) -> float:
+    return float(np.linalg.norm(np.concatenate([array.ravel() for array in arrays])))
+
+
 def as_float64(model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     weight, bias = get_weights(model)
     return weight.astype(np.float64), bias.astype(np.float64)
@@ -113,8 +122,8 @@ def test_one_step_by_hand():
     assert update.accuracy == (p.argmax(axis=1) == data.labels.numpy()).mean()
 
 
-@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-8), (10, 5e-6)])
-def test_the_cnn_equals_the_textbook_loop_in_float64(steps: int, tolerance: float):
+@pytest.mark.parametrize("steps", [1, 10])
+def test_the_cnn_equals_the_textbook_loop(steps: int):
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(32 * steps, 1, 28, 28, generator=generator)
     data = Examples(images, torch.arange(32 * steps) % 10)
@@ -128,11 +137,19 @@ def test_the_cnn_equals_the_textbook_loop_in_float64(steps: int, tolerance: floa
             for parameter in exact.parameters():
                 assert parameter.grad is not None
                 parameter.sub_(0.01 * parameter.grad)
+    expected = minus(get_weights(exact), start)
+    ours = ExactCNN()
+    set_weights(ours, start)
 
-    update = train(build_model("simple-cnn", 0), data, batch=32, rate=0.01)
+    update = train(ours, data, batch=32, rate=0.01)
 
-    for delta, w_i, w_t in zip(update.delta, get_weights(exact), start, strict=True):
-        np.testing.assert_allclose(delta, w_i - w_t, rtol=0, atol=tolerance)
+    # Weights are below 1/2, where a rounding is at most 3e-17; the rest is amplification.
+    for delta, in_float64 in zip(update.delta, expected, strict=True):
+        np.testing.assert_allclose(delta, in_float64, rtol=0, atol=1e-13)
+    # In float32 a branch may fall the other way, which moves a few weights by as much as
+    # one example does; the update as a whole stays where it is.
+    rounded = train(build_model("simple-cnn", 0), data, batch=32, rate=0.01)
+    assert norm(minus(rounded.delta, expected)) < 0.005 * norm(expected)
 
 
 def test_several_epochs_equal_a_naive_loop():
