@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.federation_plan import FederationPlan, Node
+from scripts.local_superlink import POLL_INTERVAL_VARIABLE
 from scripts.run_settings import REPOSITORY, as_toml
 
 SUPERLINK_PORT = 8000  # Flower's default
@@ -73,7 +74,9 @@ def operator_script(plan: FederationPlan) -> str:
 
 _PREFACE = f"""\
 # What to type on which host; docs/deployment.md explains it. On every host, first:
-# scripts/setup.sh && . .venv/bin/activate && sudo install -d -o "$USER" -m 700 {_ETC} {_VAR}"""
+# scripts/setup.sh && . .venv/bin/activate && sudo install -d -o "$USER" -m 700 {_ETC} {_VAR}
+# And where a SuperLink or SuperNode is started, lest each message wait for Flower's own second:
+export {POLL_INTERVAL_VARIABLE}=0.25"""
 
 
 def _making_certificates(hosts: Sequence[str]) -> str:
@@ -97,7 +100,9 @@ def _starting_the_superlink(plan: FederationPlan, address: str) -> str:
     start = superlink(_ETC / "ca.crt", _ETC, _VAR / "superlink.db", "0.0.0.0", SUPERLINK_PORT)
     registering = [shlex.join(register(Path(f"{n.name}.pub"), n.name)) for n in plan.nodes]
     lines = [
-        f"# On {plan.hosts[0]}: the SuperLink, in a terminal of its own ...",
+        f"# On {plan.hosts[0]}: the SuperLink, in a terminal of its own. Whoever reaches its",
+        "# port can submit code to it: let a firewall admit the nodes alone, or better, let it",
+        "# listen on 127.0.0.1 behind the proxy of docs/deployment.md, step 3.",
         shlex.join(start),
         "# ... and beside it, as the operator, once: whom it is to know.",
         "export FLWR_HOME=~/federation; mkdir -p $FLWR_HOME",

@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.processes import LAUNCH_ID_VARIABLE
 
 CONNECTION = "launcher"
+POLL_INTERVAL_VARIABLE = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
 _FOLDER_PREFIX = "dfa-"
 _ABANDONED_AFTER_SECONDS = 24 * 3600.0
 _ATTEMPTS = 3
@@ -72,7 +73,8 @@ class Launch:
             "FLWR_HOME": str(self.flower_home),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+            # Flower's own second would be waited for with every message.
+            POLL_INTERVAL_VARIABLE: inherited.get(POLL_INTERVAL_VARIABLE, "0.1"),
             "RAY_TMPDIR": str(self.folder / "ray"),
             "RAY_ADDRESS": "local",  # never join a cluster that runs already
             "RAY_USAGE_STATS_ENABLED": "0",
