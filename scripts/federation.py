@@ -116,6 +116,8 @@ def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> 
         log.join(timeout=5.0)
         _check_outcome(federation, log)
     if log.results is not None:
+        if stop.requested():
+            print(f"To continue: the same command with --resume {log.results}", flush=True)
         print(f"Results: {log.results}", flush=True)
     return 0
 

@@ -8,11 +8,25 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # More processes than cores, so one thread in each of them, and in what they start. Before
+    # anything imports torch.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The machine may be busy: no example is too slow to be right.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 PROJECT = Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that the last process at work is not left alone."""
+    items.sort(key=lambda item: -_length(item))
+
+
+def _length(item: pytest.Item) -> int:
+    return sum(item.get_closest_marker(name) is not None for name in ("slow", "waiting"))
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +40,11 @@ def mnist_dir() -> Path:
 
 @pytest.fixture
 def run_config(tmp_path: Path) -> dict[str, Any]:
+    """The run config of a small run in the test's own folder."""
+    return small_run_config(tmp_path)
+
+
+def small_run_config(folder: Path) -> dict[str, Any]:
     """The defaults of pyproject.toml, made small: three participants on digits."""
     with (PROJECT / "pyproject.toml").open("rb") as file:
         defaults: dict[str, Any] = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
@@ -34,6 +53,6 @@ def run_config(tmp_path: Path) -> dict[str, Any]:
         "num-participants": 3,
         "local-epochs": 1,
         "dataset": "digits",
-        "data-dir": str(tmp_path / "data"),
-        "output-dir": str(tmp_path / "results"),
+        "data-dir": str(folder / "data"),
+        "output-dir": str(folder / "results"),
     }

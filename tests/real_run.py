@@ -7,11 +7,16 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from scripts.federation import outcome, submit
 from scripts.federation_plan import FederationPlan, Node
-from scripts.processes import find_processes
+from scripts.local_superlink import POLL_INTERVAL_VARIABLE, Launch
+from scripts.processes import end_processes, find_processes
 from scripts.real_federation import Federation
 from scripts.run_settings import REPOSITORY, Value
 
@@ -22,8 +27,9 @@ QUICK: dict[str, Value] = {
     "local-epochs": 1,
     "dataset": "digits",
     "fraction-evaluate": 0.0,  # a message less per round and node, and as much less to wait
-    "round-deadline": 120.0,
+    "round-deadline": 240.0,
 }
+PATIENCE = 400.0  # seconds; a busy machine is slow, and only what hangs waits so long
 
 
 class Run:
@@ -54,7 +60,7 @@ class Run:
         (directory,) = self.results.iterdir()
         return directory
 
-    def wait_for(self, pattern: str, seconds: float = 150.0) -> str:
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> str:
         deadline = time.monotonic() + seconds
         while not (found := re.search(pattern, self.log)):
             assert self._process.poll() is None, self.log
@@ -62,7 +68,7 @@ class Run:
             time.sleep(0.1)
         return found[found.lastindex or 0]
 
-    def finish(self, seconds: float = 200.0) -> str:
+    def finish(self, seconds: float = PATIENCE) -> str:
         """Wait for the end; return the run's status."""
         self._process.wait(seconds)
         self._reader.join()
@@ -83,10 +89,41 @@ class Run:
         return [rounds[number] for number in sorted(rounds)]
 
 
-def kill(federation: Federation, process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and everything below it at once, as a power cut would."""
+@contextmanager
+def running_federation(
+    state: Path, bind: str = "127.0.0.1", prefix: Sequence[str] = ()
+) -> Iterator[Federation]:
+    """A SuperLink and two nodes, all ended afterwards.
+
+    Args:
+        state: The state folder to make.
+        bind: Where the SuperLink listens.
+        prefix: A command that starts the second node.
+    """
+    launch = Launch.create()
+    federation = Federation(launch, state, [bind], bind)
+    with pytest.MonkeyPatch.context() as patch:
+        # To look for work ten times a second is work itself, in each of a dozen processes.
+        patch.setenv(POLL_INTERVAL_VARIABLE, "0.5")
+        try:
+            federation.start_superlink(lambda: False)
+            federation.register(NODES)
+            federation.start_node(NODES[0])
+            federation.start_node(NODES[1], prefix=prefix)
+            for node in NODES:
+                wait_for_log(federation, node.name, r"SuperNode ID: \d+")
+            yield federation
+        finally:
+            left = end_processes(launch.id)
+            federation.wait()
+            launch.remove()
+    assert not left, left
+
+
+def kill(federation: Federation, *processes: "subprocess.Popen[bytes]") -> None:
+    """Kill processes and everything below them at once, as a power cut would."""
     table = find_processes(federation.launch.id)
-    doomed = {process.pid}
+    doomed = {process.pid for process in processes}
     while more := {p.pid for p in table if p.parent in doomed} - doomed:
         doomed |= more
     for pid in doomed:
@@ -94,11 +131,12 @@ def kill(federation: Federation, process: "subprocess.Popen[bytes]") -> None:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
-    process.wait()
+    for process in processes:
+        process.wait()
 
 
 def wait_for_log(federation: Federation, name: str, pattern: str, since: int = 0) -> str:
-    deadline = time.monotonic() + 120.0
+    deadline = time.monotonic() + PATIENCE
     while not (found := re.search(pattern, log_text(federation, name)[since:])):
         assert time.monotonic() < deadline, federation.last_words(name)
         time.sleep(0.1)
@@ -109,7 +147,7 @@ def log_text(federation: Federation, name: str) -> str:
     return federation.log_of(name).read_text(errors="replace")
 
 
-def start_again(federation: Federation, *nodes: Node, seconds: float = 120.0) -> None:
+def start_again(federation: Federation, *nodes: Node, seconds: float = PATIENCE) -> None:
     """Start nodes until they are connected, as systemd would.
 
     Flower refuses a node as long as it believes that its predecessor is alive.

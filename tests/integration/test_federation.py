@@ -8,11 +8,9 @@ import contextlib
 import datetime
 import http.client
 import os
-import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -23,32 +21,23 @@ import pytest
 
 from scripts.federation_plan import Node
 from scripts.key_material import make_authority, make_node_key, make_server
-from scripts.local_superlink import Launch
-from scripts.processes import end_processes, find_processes
+from scripts.processes import find_processes
 from scripts.real_federation import Federation
 from scripts.run_settings import REPOSITORY
 from tests.local_run import run_app, summary_of
-from tests.real_run import NODES, QUICK, Run, kill, log_text, start_again, wait_for_log
+from tests.real_run import NODES, PATIENCE, QUICK, Run, kill, log_text, running_federation
 
-pytestmark = [pytest.mark.slow, pytest.mark.simulation, pytest.mark.timeout(400)]
-
-HERE, THERE = "10.203.17.1", "10.203.17.2"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.waiting,
+    pytest.mark.timeout(900),
+]
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    launch = Launch.create()
-    federation = Federation(launch, tmp_path_factory.mktemp("state"))
-    try:
-        federation.start_superlink(lambda: False)
-        federation.register(NODES)
-        for node in NODES:
-            federation.start_node(node)
+    with running_federation(tmp_path_factory.mktemp("state")) as federation:
         yield federation
-    finally:
-        end_processes(launch.id)
-        federation.wait()
-        launch.remove()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +55,7 @@ def simulated_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 def refused(federation: Federation, name: str, **changes: Any) -> str:
     """Start a node that must end by itself; return what it said."""
     process = federation.start_node(Node(name, {}), **changes)
-    assert process.wait(60.0) != 0, federation.last_words(name)
+    assert process.wait(PATIENCE) != 0, federation.last_words(name)
     return federation.last_words(name, 40)
 
 
@@ -126,39 +115,6 @@ def test_an_expired_certificate_is_refused_by_the_node(
     assert "certificate has expired" in said
 
 
-@pytest.mark.thorough
-def test_nodes_killed_come_back_go_for_good_and_the_run_is_resumed(
-    federation: Federation, tmp_path: Path
-) -> None:
-    mark = len(log_text(federation, "node-1"))
-    run = Run(federation, tmp_path, num_server_rounds=99, round_deadline=20.0, quorum_deadline=3.0)
-    # Killed in training: the round goes on without it.
-    wait_for_log(federation, "node-1", "Receiving: train message", mark)
-    kill(federation, federation.nodes["node-1"])
-    run.wait_for(r"round +1/99 \|.* 1 of 2 participants")
-    # Started again and again, it is let in when Flower has noticed; under its old name.
-    start_again(federation, NODES[1])
-    run.wait_for(r"2 of 2 participants")
-    asked = run.participants()
-    assert asked[0]["0"] is None
-    assert "no reply within the deadline" in str(asked[0]["1"])
-    assert asked[-1] == {"0": None, "1": None}
-
-    # All of them end: so does the run, with a sentence.
-    for process in federation.nodes.values():
-        process.terminate()
-        process.wait()
-    assert run.finish() == "finished:failed", run.log
-    assert "run stopped: 0 of the 1 participants needed are connected (none)" in run.log
-    assert "Traceback" not in run.log
-
-    start_again(federation, *NODES)
-    done = summary_of(run.directory)["rounds"]
-    resumed = Run(federation, tmp_path, resume=str(run.directory), num_server_rounds=done + 1)
-    assert resumed.finish() == "finished:completed", resumed.log
-    assert summary_of(run.directory)["rounds"] == done + 1
-
-
 def test_a_killed_server_app_is_resumed_to_the_same_weights(
     federation: Federation, tmp_path: Path, simulated_weights: str
 ) -> None:
@@ -174,7 +130,6 @@ def test_a_killed_server_app_is_resumed_to_the_same_weights(
     assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
 
 
-@pytest.mark.thorough
 def test_a_killed_superlink_comes_back_with_its_nodes_and_the_run_is_resumed(
     federation: Federation, tmp_path: Path, simulated_weights: str
 ) -> None:
@@ -189,55 +144,3 @@ def test_a_killed_superlink_comes_back_with_its_nodes_and_the_run_is_resumed(
 
     assert resumed.finish() == "finished:completed", resumed.log
     assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
-
-
-@pytest.fixture
-def cable() -> Iterator[str]:
-    """A network namespace joined to this machine by a cable; the name of our end of it."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("cutting a network needs root and the command ip (iproute2)")
-    name = f"dfa{os.getpid()}"
-    ours, theirs = f"{name}a", f"{name}b"
-    inside = f"ip netns exec {name} ip"
-    try:
-        for command in (
-            f"ip netns add {name}",
-            f"ip link add {ours} type veth peer name {theirs} netns {name}",
-            f"ip addr add {HERE}/30 dev {ours}",
-            f"ip link set {ours} up",
-            f"{inside} addr add {THERE}/30 dev {theirs}",
-            f"{inside} link set {theirs} up",
-            f"{inside} link set lo up",
-        ):
-            made = subprocess.run(command.split(), capture_output=True, text=True)
-            if made.returncode:
-                pytest.skip(f"no network namespaces here: {command}: {made.stderr.strip()}")
-        yield name
-    finally:
-        subprocess.run(["ip", "link", "del", ours], capture_output=True)
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)
-
-
-@pytest.mark.thorough
-def test_a_cut_network_is_missed_and_welcome_when_it_is_mended(cable: str, tmp_path: Path) -> None:
-    launch = Launch.create()
-    federation = Federation(launch, tmp_path / "state", [HERE], bind=HERE)
-    try:
-        federation.start_superlink(lambda: False)
-        federation.register(NODES)
-        federation.start_node(NODES[0])
-        federation.start_node(NODES[1], prefix=["ip", "netns", "exec", cable])
-        run = Run(federation, tmp_path / "out", num_server_rounds=3, round_deadline=25.0)
-        wait_for_log(federation, "node-1", "Receiving: train message")
-        subprocess.run(["ip", "link", "set", f"{cable}a", "down"], check=True)
-        run.wait_for(r"round 1/3 \|.* 1 of 2 participants")
-        subprocess.run(["ip", "link", "set", f"{cable}a", "up"], check=True)
-
-        assert run.finish() == "finished:completed", run.log
-
-        assert run.participants()[-1] == {"0": None, "1": None}, run.log
-        assert log_text(federation, "node-1").count("SuperNode ID") == 1  # never restarted
-    finally:
-        end_processes(launch.id)
-        federation.wait()
-        launch.remove()

@@ -14,13 +14,21 @@ from safetensors.numpy import load_file
 
 from fl_app.checkpoint import ResumeError
 from strategies.privacy_ledger import epsilon_of
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, small_run_config
 from tests.local_run import POINTS, run_app, summary_of
+
+FOUR_ROUNDS = {"num-server-rounds": 4, "fraction-fit": 0.7, "tensorboard": False}
 
 
 @pytest.fixture
 def config(run_config: dict[str, Any]) -> dict[str, Any]:
-    return run_config | {"num-server-rounds": 4, "fraction-fit": 0.7}
+    return run_config | FOUR_ROUNDS
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of the same run, left in peace."""
+    return run_app(small_run_config(tmp_path_factory.mktemp("uninterrupted")) | FOUR_ROUNDS)
 
 
 def start(config: dict[str, Any], folder: Path, *kill: str) -> subprocess.Popen[bytes]:
@@ -60,10 +68,10 @@ def assert_same_result(directory: Path, uninterrupted: Path) -> None:
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point_and_resumed_equals_uninterrupted(
-    config: dict[str, Any], tmp_path: Path, point: str, count: int
+    config: dict[str, Any], tmp_path: Path, uninterrupted: Path, point: str, count: int
 ) -> None:
     process = start(config, tmp_path, point, str(count))
-    assert process.wait(timeout=120) == -signal.SIGKILL
+    assert process.wait(timeout=400) == -signal.SIGKILL
     directory = only_run(config)
     if not (directory / "checkpoint.safetensors").exists():
         with pytest.raises(ResumeError, match="is not there"):
@@ -72,7 +80,6 @@ def test_killed_at_a_point_and_resumed_equals_uninterrupted(
 
     run_app(config | {"resume": str(directory)})
 
-    uninterrupted = run_app(config | {"output-dir": str(tmp_path / "uninterrupted")})
     assert_same_result(directory, uninterrupted)
 
 
@@ -82,7 +89,7 @@ def test_a_round_that_is_done_again_after_a_kill_is_paid_for_twice(
 ) -> None:
     private = {"privacy": "central", "clip-norm": 0.1, "noise-multiplier": 2.0, "fraction-fit": 1.0}
     process = start(config | private, tmp_path, "ledger", "3")  # it is empty at first
-    assert process.wait(timeout=120) == -signal.SIGKILL
+    assert process.wait(timeout=400) == -signal.SIGKILL
     directory = only_run(config)
     spent = json.loads((directory / "privacy.json").read_text())["sum of 1/z^2"]
     assert spent == dict.fromkeys("012", 2 * 0.25)
@@ -98,7 +105,7 @@ def test_a_round_that_is_done_again_after_a_kill_is_paid_for_twice(
 
 @pytest.mark.slow
 def test_killed_at_random_moments_again_and_again_equals_uninterrupted(
-    config: dict[str, Any], tmp_path: Path
+    config: dict[str, Any], tmp_path: Path, uninterrupted: Path
 ) -> None:
     moments = random.Random(7)
     process = start(config, tmp_path)
@@ -113,19 +120,17 @@ def test_killed_at_random_moments_again_and_again_equals_uninterrupted(
         process.wait()
         process = start(config | {"resume": str(directory)}, tmp_path)
         time.sleep(moments.uniform(1.0, 5.0))
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=400) == 0
 
-    uninterrupted = run_app(config | {"output-dir": str(tmp_path / "uninterrupted")})
     assert_same_result(directory, uninterrupted)
 
 
 def test_more_rounds_after_the_end_equal_one_longer_run(
-    config: dict[str, Any], tmp_path: Path
+    config: dict[str, Any], uninterrupted: Path
 ) -> None:
     directory = run_app(config | {"num-server-rounds": 2})
     run_app(config | {"resume": str(directory)})
 
-    uninterrupted = run_app(config | {"output-dir": str(tmp_path / "uninterrupted")})
     assert_same_result(directory, uninterrupted)
 
 

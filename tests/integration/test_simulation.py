@@ -17,7 +17,7 @@ from scripts.app_staging import stage_app
 from tests.conftest import PROJECT
 from tests.local_run import run_app, summary_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.simulation, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.simulation, pytest.mark.timeout(900)]
 
 # A participant that falls asleep in round 2, once or for good, wrapped around the real one.
 SLEEPY_CLIENT = """
@@ -59,7 +59,7 @@ def launch(config: dict[str, Any], folder: Path, *options: str) -> "subprocess.P
 
 
 def finish(process: "subprocess.Popen[str]", status: int = 0) -> str:
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == status, output
     return output
 
@@ -99,7 +99,7 @@ def test_a_run_killed_in_the_middle_of_a_round_is_continued_to_the_same_weights(
 ) -> None:
     process = launch(config | {"local-epochs": 3}, tmp_path)
     results = Path(config["output-dir"])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while not any("round 1/3" in line for line in _lines(process, deadline)):
         assert time.monotonic() < deadline
     kill_simulation(results)
@@ -130,9 +130,9 @@ def test_a_participant_that_sleeps_for_an_hour_costs_one_deadline(
         shutil.copy(PROJECT / name, app)
 
     start = time.monotonic()
-    output = finish(launch(config | {"round-deadline": 10.0}, tmp_path, "--app", str(app)))
+    output = finish(launch(config | {"round-deadline": 60.0}, tmp_path, "--app", str(app)))
 
-    assert time.monotonic() - start < 120
+    assert time.monotonic() - start < 600
     summary = summary_of(only_run(config))
     assert (summary["rounds"], summary["failures"]) == (3, 1)
     assert "round 2: participant 1 did not train: " in output

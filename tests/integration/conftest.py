@@ -1,0 +1,16 @@
+"""A real federation for one test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.real_federation import Federation
+from tests.real_run import running_federation
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    """A SuperLink and two nodes."""
+    with running_federation(tmp_path / "state") as federation:
+        yield federation
