@@ -10,6 +10,7 @@ from tests.conftest import PROJECT
 # Seconds each; the server's half and the commands may use them.
 NOT_NEEDED = {
     "datasets",
+    "dp_accounting",
     "flwr_datasets",
     "matplotlib",
     "pandas",
