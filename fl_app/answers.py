@@ -11,7 +11,12 @@ from flwr.common.logger import log
 from flwr.server.client_proxy import ClientProxy
 
 from fl_app.exchange import Reply
-from fl_app.protocol import RECEIVED_ACCURACY_KEY, RECEIVED_EXAMPLES_KEY, RECEIVED_LOSS_KEY
+from fl_app.protocol import (
+    PARTICIPANT_KEY,
+    RECEIVED_ACCURACY_KEY,
+    RECEIVED_EXAMPLES_KEY,
+    RECEIVED_LOSS_KEY,
+)
 from fl_app.reports import ParticipantReport, as_number
 from strategies.replies import participant_of
 
@@ -35,6 +40,7 @@ def decode_replies(
                 answer = decode(reply.content)
                 if answer.status.code != Code.OK:
                     raise ValueError(answer.status.message or answer.status.code.name)
+                _check_name(reply, answer)
                 answers.append((reply.proxy, answer))
             except (KeyError, TypeError, ValueError) as error:
                 name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
@@ -42,6 +48,14 @@ def decode_replies(
                 reply = replace(reply, content=None, failure=failure)
         decoded.append(reply)
     return decoded, answers
+
+
+def _check_name(reply: Reply, answer: FitRes | EvaluateRes) -> None:
+    """Refuse the answer of somebody else than was meant; not everybody says who it is."""
+    expected = participant_of(reply.proxy)
+    name = answer.metrics.get(PARTICIPANT_KEY, expected)
+    if name != expected:
+        raise ValueError(f"it comes from participant {name!r}")
 
 
 def as_exceptions(replies: Sequence[Reply]) -> list[Any]:

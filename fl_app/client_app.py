@@ -23,6 +23,7 @@ from fl_app.participant_state import StateStore, state_folder
 from fl_app.protocol import (
     DATASET_KEY,
     NUM_EXAMPLES_KEY,
+    PARTICIPANT_KEY,
     RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
@@ -60,7 +61,7 @@ class Participant(NumPyClient):
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
-        properties: dict[str, Scalar] = {"participant": self._name}
+        properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
         if self._config.secure_aggregation:
             dataset = config.get(DATASET_KEY)
             data = self._data(None if dataset is None else str(dataset))
@@ -91,7 +92,7 @@ class Participant(NumPyClient):
         data = self._data(instruction.dataset)
         work = self._work(self._count_round(instruction.server_round))
         with cpu_threads(self._config.threads_per_client):
-            metrics: dict[str, Scalar] = {}
+            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
             if instruction.evaluates:
                 metrics |= self._received_metrics(work.split(parameters)[0], data.test)
             memory = self._recall(instruction, work)
@@ -120,7 +121,14 @@ class Participant(NumPyClient):
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
             result = self._evaluate(parameters, test)
-        return result.loss, result.num_examples, {"accuracy": result.accuracy}
+        return (
+            result.loss,
+            result.num_examples,
+            {
+                PARTICIPANT_KEY: self._name,
+                "accuracy": result.accuracy,
+            },
+        )
 
     def _data(self, dataset: str | None) -> LocalData:
         return local_data(self._node_config, self._config, dataset)

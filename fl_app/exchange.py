@@ -1,6 +1,7 @@
 """One exchange: all messages out in one call, replies in as they come."""
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,7 +10,10 @@ from flwr.app import Message, RecordDict
 from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.serverapp import Grid
 
-# The wait between two looks for replies: a small share of what has been waited already.
+from fl_app.simulation import num_outstanding
+
+# Looking for replies takes at most this share of the time: in a simulation the processor is the
+# participants', in deployment a look is a request. A look that is cheap is soon repeated.
 _POLL_SHARE = 0.02
 _POLL_MIN_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.25
@@ -42,7 +46,7 @@ class Reply:
         proxy: The participant.
         content: What it answered; `None` if it failed.
         failure: Why there is no content, as a sentence without a subject.
-        seconds: From sending to receiving, or to giving up.
+        seconds: From the start of the exchange to receiving, or to giving up.
     """
 
     proxy: GridClientProxy
@@ -61,7 +65,8 @@ def exchange(
 ) -> list[Reply]:
     """Send every instruction in one call and collect the replies until the deadline.
 
-    A reply that comes later is never read: it cannot enter a later round.
+    In a simulation, which has few workers for many nodes, the rest is sent as replies come; see
+    `fl_app.simulation`. A reply that comes later is never read: it cannot enter a later round.
 
     Args:
         grid: Flower's connection to the nodes.
@@ -77,12 +82,22 @@ def exchange(
     if not instructions:
         return []
     start = time.monotonic()
-    waiting, replies = _push(grid, instructions, message_type, group_id, deadline)
+    waiting: dict[str, GridClientProxy] = {}
+    replies: list[Reply] = []
+    unsent = deque(instructions)
+    at_a_time = num_outstanding(grid) or len(instructions)
     enough = len(instructions) if enough is None else enough
     succeeded = 0
-    while waiting and succeeded < enough:
-        if deadline is not None and time.monotonic() - start >= deadline:
+    while (waiting or unsent) and succeeded < enough:
+        left = None if deadline is None else deadline - (time.monotonic() - start)
+        if left is not None and left <= 0:
             break
+        batch = [unsent.popleft() for _ in range(min(len(unsent), at_a_time - len(waiting)))]
+        if batch:
+            sent, unreached = _push(grid, batch, message_type, group_id, left)
+            waiting |= sent
+            replies += unreached
+        looked = time.monotonic()
         arrived = list(grid.pull_messages(set(waiting)))
         for message in arrived:
             if succeeded >= enough:
@@ -91,14 +106,15 @@ def exchange(
             replies.append(_reply(proxy, message, time.monotonic() - start))
             succeeded += not message.has_error()
         if waiting and not arrived:
-            waited = time.monotonic() - start
-            time.sleep(min(max(waited * _POLL_SHARE, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
+            pause = (time.monotonic() - looked) / _POLL_SHARE
+            time.sleep(min(max(pause, _POLL_MIN_SECONDS), _POLL_MAX_SECONDS))
 
     reason = f"no reply within the deadline of {deadline or 0:g} s"
     if succeeded >= enough:
         reason = f"{succeeded} others were faster, and no more are needed"
     elapsed = time.monotonic() - start
-    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in waiting.values())
+    missing = [*waiting.values(), *(instruction.proxy for instruction in unsent)]
+    replies.extend(Reply(proxy, None, reason, elapsed) for proxy in missing)
     return replies
 
 

@@ -179,3 +179,23 @@ def test_where_nobody_evaluates_there_is_no_score():
     assert phases_of(2, {0: error, 1: error}).evaluate(1, W_T).score is None
     off = phases_of(2, strategy=DeltaFedAvg(fraction_evaluate=0.0)).evaluate(1, W_T)
     assert (off.score, off.failures, off.bytes_down) == (None, {}, 0)
+
+
+def test_an_answer_of_somebody_else_does_not_count():
+    class Impostor(Toy):
+        def fit(self, parameters, config):
+            arrays, examples, metrics = super().fit(parameters, config)
+            return arrays, examples, metrics | {"participant": "0"}
+
+    def client(context: Context) -> Client:
+        return Impostor(int(context.node_config["partition-id"])).to_client()
+
+    grid = LocalGrid(ClientApp(client), {}, 2)
+    manager = SimpleClientManager()
+    Participants(grid, manager).refresh()
+
+    fit = fit_of(Phases(grid, manager, DeltaFedAvg()))
+
+    assert weights(fit) == [11.0, 21.0]
+    assert fit.participants[0].failure is None
+    assert "it comes from participant '0'" in str(fit.participants[1].failure)
