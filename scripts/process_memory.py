@@ -1,0 +1,45 @@
+"""How much memory each part of a simulation holds (Linux)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from scripts.processes import Process
+
+SERVER, SUPERLINK, WORKERS, RAY = "server app and engine", "SuperLink", "Ray workers", "rest of Ray"
+ROLES = (SERVER, SUPERLINK, WORKERS, RAY)
+
+
+def role_of(command: str) -> str | None:
+    """Return which part of a simulation a process is, by its command line; `None` if none."""
+    if command.startswith("ray::"):
+        return WORKERS if "Actor" in command or "IDLE" in command else RAY
+    for part, role in (
+        ("flwr-simulation", SERVER),
+        ("flower-superlink", SUPERLINK),
+        ("flower-superexec", SUPERLINK),
+        ("gcs_server", RAY),
+        ("raylet", RAY),
+        ("/ray/", RAY),
+    ):
+        if part in command:
+            return role
+    return None
+
+
+def memory_by_role(processes: Iterable[Process]) -> dict[str, float]:
+    """Return the memory of each role, in MB: pages shared with others count in part (PSS)."""
+    totals = dict.fromkeys(ROLES, 0.0)
+    for process in processes:
+        role = role_of(process.command)
+        if role is not None:
+            totals[role] += _proportional_megabytes(process.pid)
+    return totals
+
+
+def _proportional_megabytes(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # it ended meanwhile
+        return 0.0
+    fields = dict(line.split(":", 1) for line in text.splitlines()[1:] if ":" in line)
+    return int(fields["Pss"].split()[0]) / 1000 if "Pss" in fields else 0.0
