@@ -1,5 +1,6 @@
 """A whole run in a simulation of its own, observed: when each line was logged, and its memory."""
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,16 @@ from pathlib import Path
 from scripts.launch_options import LaunchPlan, plan_launch
 from scripts.local_superlink import Launch, LaunchError, start_superlink
 from scripts.processes import adopt_orphans, watch_over
-from scripts.simulate import ANSI, RESULTS, RUN_ID, StopSignals, check_outcome, clean_up, submit
+from scripts.simulate import (
+    ANSI,
+    RESULTS,
+    RUN_ID,
+    StopSignals,
+    check_outcome,
+    clean_up,
+    prepare,
+    submit,
+)
 
 Observer = Callable[[Launch, float, str], None]
 """Called with every line of the log, the launch it is of, and the seconds since the start."""
@@ -66,9 +76,10 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
+        process = prepare(run.plan, launch)
         start_superlink(launch, stop.requested)
         run.superlink_seconds = time.monotonic() - start
-        run_id = _follow(run, launch, stop, start, observe)
+        run_id = _follow(run, launch, process, stop, start, observe)
         if not stop.requested():
             run.seconds = time.monotonic() - start
             check_outcome(launch, run_id)
@@ -81,10 +92,15 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
 
 
 def _follow(
-    run: MeasuredRun, launch: Launch, stop: StopSignals, start: float, observe: Observer | None
+    run: MeasuredRun,
+    launch: Launch,
+    process: "subprocess.Popen[str]",
+    stop: StopSignals,
+    start: float,
+    observe: Observer | None,
 ) -> str | None:
-    """Read the run's log until it ends; return the run's id."""
-    process = submit(run.plan, launch)
+    """Submit the run and read its log until it ends; return the run's id."""
+    submit(process)
     assert process.stdout is not None
     run_id = None
     for line in process.stdout:

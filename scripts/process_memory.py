@@ -8,6 +8,8 @@ from scripts.processes import Process
 SERVER, SUPERLINK, WORKERS, RAY = "server app and engine", "SuperLink", "Ray workers", "rest of Ray"
 ROLES = (SERVER, SUPERLINK, WORKERS, RAY)
 
+_WRITTEN = ("Anonymous", "Pss_Shmem")
+
 
 def role_of(command: str) -> str | None:
     """Return which part of a simulation a process is, by its command line; `None` if none."""
@@ -27,19 +29,25 @@ def role_of(command: str) -> str | None:
 
 
 def memory_by_role(processes: Iterable[Process]) -> dict[str, float]:
-    """Return the memory of each role, in MB: pages shared with others count in part (PSS)."""
+    """Return the memory of each role, in MB.
+
+    Counted is what is written: heaps, and the shared memory of Ray's object store in
+    proportion. Program files that are mapped count for nothing, because what of them is shared
+    with other processes of the machine depends on those.
+    """
     totals = dict.fromkeys(ROLES, 0.0)
     for process in processes:
         role = role_of(process.command)
         if role is not None:
-            totals[role] += _proportional_megabytes(process.pid)
+            totals[role] += _written_megabytes(process.pid)
     return totals
 
 
-def _proportional_megabytes(pid: int) -> float:
+def _written_megabytes(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # it ended meanwhile
         return 0.0
     fields = dict(line.split(":", 1) for line in text.splitlines()[1:] if ":" in line)
-    return int(fields["Pss"].split()[0]) / 1000 if "Pss" in fields else 0.0
+    kilobytes = (int(fields[name].split()[0]) for name in _WRITTEN if name in fields)
+    return sum(kilobytes) * 1024 / 1e6

@@ -5,6 +5,7 @@ and leaves no process behind, whichever way it ends. The user's own Flower confi
 any SuperLink that runs already, stay untouched.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -127,10 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
+    process = prepare(plan, launch)
     start_superlink(launch, stop.requested)
     if stop.requested():
         return 1
-    process = submit(plan, launch)
+    submit(process)
     assert process.stdout is not None
     log = RunLog(process.stdout, stop)
     log.start()
@@ -148,24 +150,32 @@ def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
     return 0
 
 
-def submit(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
-    """Start `flwr run` for a plan; its output is the run's log."""
+def prepare(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
+    """Get `flwr run` ready, to be let go by `submit`; its output is the run's log."""
     # A file carries any text safely; Flower takes either one file or pairs, never both.
     config = launch.folder / "run-config.toml"
     config.write_text(as_toml(plan.overrides), encoding="utf-8")
     app = stage_app(plan.app, launch.folder / "app")
-    arguments = [command("flwr"), "run", str(app), CONNECTION, "--stream"]
+    flwr = [sys.executable, "-P", str(Path(__file__).with_name("flwr_when_told.py"))]
+    arguments = [*flwr, "run", str(app), CONNECTION, "--stream"]
     arguments += ["--federation-config", plan.federation_config, "--run-config", str(config)]
     return subprocess.Popen(
         [*arguments, *plan.flwr_arguments],
         env=launch.environment(),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,  # the terminal's Ctrl-C is for us alone to pass on
     )
+
+
+def submit(process: "subprocess.Popen[str]") -> None:
+    """Let go what `prepare` made; the SuperLink is there now."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # its output says why
+        stdin.write("go\n")
 
 
 def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:
