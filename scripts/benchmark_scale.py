@@ -1,8 +1,8 @@
 """Run thousands of simulated participants, and see whether memory stays flat.
 
-Ten participants are sampled per round. After every round the memory of all processes is
-taken: the server app, which in a simulation holds Flower's engine too, the SuperLink, the
-workers, and the rest of Ray.
+Ten participants are sampled per round, unless told otherwise. After every round the memory of
+all processes is taken: the server app, which in a simulation holds Flower's engine too, the
+SuperLink, the workers, and the rest of Ray.
 
     python -m scripts.benchmark_scale
     python -m scripts.benchmark_scale --participants 1000 10000 --rounds 200 --plot docs/scale.png
@@ -21,12 +21,11 @@ from typing import Any
 from scripts.benchmark import machine
 from scripts.local_superlink import Launch
 from scripts.measured_run import measured_run
-from scripts.process_memory import ROLES, memory_by_role
+from scripts.process_usage import ROLES, SERVER, cpu_by_role, memory_by_role
 from scripts.processes import find_processes
 from scripts.scale_plot import plot_scale
 
 _ROUND = re.compile(r"round +(\d+)/\d+ \|")
-_SAMPLED = 10
 
 
 @dataclass
@@ -39,6 +38,7 @@ class ScaleRun:
         seconds: Since the start of the command, when each was logged.
         round_seconds: Of each round from 1, as the run itself has it.
         memory: MB by role, after each round.
+        cpu: Processor seconds by role, from the start to after each round.
         metrics_bytes: Length of the metrics log at the end.
     """
 
@@ -47,6 +47,7 @@ class ScaleRun:
     seconds: list[float] = field(default_factory=list)
     round_seconds: list[float] = field(default_factory=list)
     memory: dict[str, list[float]] = field(default_factory=dict)
+    cpu: dict[str, list[float]] = field(default_factory=dict)
     metrics_bytes: int = 0
 
     def growth(self, role: str) -> float:
@@ -65,19 +66,26 @@ class ScaleRun:
         return 100 * statistics.median(slopes) if slopes else 0.0
 
 
-def measure_scale(participants: int, rounds: int, dataset: str, folder: Path) -> ScaleRun:
+def measure_scale(
+    participants: int, rounds: int, sampled: int, dataset: str, folder: Path
+) -> ScaleRun:
     """Run and measure; results go below `folder`."""
-    found = ScaleRun(participants, memory={role: [] for role in ROLES})
+    found = ScaleRun(
+        participants, memory={role: [] for role in ROLES}, cpu={role: [] for role in ROLES}
+    )
 
     def observe(launch: Launch, seconds: float, line: str) -> None:
         if matched := _ROUND.search(line):
             found.rounds.append(int(matched[1]))
             found.seconds.append(seconds)
-            for role, megabytes in memory_by_role(find_processes(launch.id)).items():
-                found.memory[role].append(round(megabytes, 1))
+            processes = find_processes(launch.id)
+            memory, cpu = memory_by_role(processes), cpu_by_role(processes)
+            for role in ROLES:
+                found.memory[role].append(round(memory[role], 1))
+                found.cpu[role].append(round(cpu[role], 2))
             print(f"{participants} participants, {line.split('INFO :')[-1].strip()}", flush=True)
 
-    share = min(1.0, _SAMPLED / participants)
+    share = min(1.0, sampled / participants)
     config = (
         f'dataset="{dataset}" num-server-rounds={rounds} local-epochs=1 '
         f"fraction-fit={share} fraction-evaluate={share}"
@@ -98,18 +106,20 @@ def measure_scale(participants: int, rounds: int, dataset: str, folder: Path) ->
 def as_table(runs: Sequence[ScaleRun]) -> str:
     """Return the findings as a Markdown table."""
     lines = [
-        "| participants | to round 0, s | to round 1, s | a round, s (median) | "
+        "| participants | to round 0, s | to round 1, s | a round, s (median) "
+        "| processor time of server and engine by round, s | "
         + " | ".join(f"{role}, MB (MB per 100 rounds)" for role in ROLES)
         + " |",
-        "| --- " * (4 + len(ROLES)) + "|",
+        "| --- " * (5 + len(ROLES)) + "|",
     ]
     for run in runs:
         memory = " | ".join(
             f"{run.memory[role][-1]:,.0f} ({run.growth(role):+.1f})" for role in ROLES
         )
+        cpu = (run.cpu[SERVER][-1] - run.cpu[SERVER][1]) / max(1, run.rounds[-1] - run.rounds[1])
         lines.append(
             f"| {run.participants:,} | {run.seconds[0]:.1f} | {run.seconds[1]:.1f} | "
-            f"{statistics.median(run.round_seconds):.2f} | {memory} |"
+            f"{statistics.median(run.round_seconds):.2f} | {cpu:.2f} | {memory} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -123,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--participants", type=int, nargs="+", default=[1000])
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--sampled", type=int, default=10, help="by round; default 10")
     parser.add_argument("--dataset", default="mnist", choices=("mnist", "digits"))
     parser.add_argument("--output", type=Path, help="write the numbers to this file, as JSON")
     parser.add_argument("--plot", type=Path, help="draw memory by round to this PNG file")
@@ -130,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = machine()
     with tempfile.TemporaryDirectory() as folder:
         runs = [
-            measure_scale(participants, options.rounds, options.dataset, Path(folder))
+            measure_scale(
+                participants, options.rounds, options.sampled, options.dataset, Path(folder)
+            )
             for participants in options.participants
         ]
     print(as_table(runs))

@@ -1,6 +1,7 @@
 """A whole run in a simulation of its own, observed: when each line was logged, and its memory."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -101,17 +102,21 @@ def _follow(
 ) -> str | None:
     """Submit the run and read its log until it ends; return the run's id."""
     submit(process)
-    assert process.stdout is not None
-    run_id = None
-    for line in process.stdout:
-        if stop.requested():
-            break
-        seconds, text = time.monotonic() - start, ANSI.sub("", line).rstrip()
-        run.lines.append((seconds, text))
-        if found := RUN_ID.search(text):
-            run_id = found[1]
-        if found := RESULTS.search(text):
-            run.directory = Path(found[1])
-        if observe is not None:
-            observe(launch, seconds, text)
-    return run_id
+    found: list[str] = []
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            seconds, text = time.monotonic() - start, ANSI.sub("", line).rstrip()
+            run.lines.append((seconds, text))
+            found.extend(RUN_ID.findall(text))
+            if results := RESULTS.search(text):
+                run.directory = Path(results[1])
+            if observe is not None:
+                observe(launch, seconds, text)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    while reader.is_alive() and not stop.requested():  # a signal does not end a read
+        reader.join(0.1)
+    return found[0] if found else None

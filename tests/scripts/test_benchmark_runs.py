@@ -1,6 +1,8 @@
 """The benchmarks of whole runs: what they make of a log, worked out by hand."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,16 @@ from scripts.benchmark_startup import FIRST_FIT, WARM, stages
 from scripts.launch_options import LaunchPlan
 from scripts.local_superlink import LaunchError
 from scripts.measured_run import MeasuredRun
-from scripts.process_memory import RAY, ROLES, SERVER, SUPERLINK, WORKERS, memory_by_role, role_of
+from scripts.process_usage import (
+    RAY,
+    ROLES,
+    SERVER,
+    SUPERLINK,
+    WORKERS,
+    cpu_by_role,
+    memory_by_role,
+    role_of,
+)
 from scripts.processes import Process
 from scripts.scale_plot import plot_scale
 
@@ -80,8 +91,9 @@ def test_the_table_of_scale_has_a_line_per_run() -> None:
         seconds=[9.0, 12.5, 13.0],
         round_seconds=[3.0, 0.5],
         memory={role: [100.0, 200.0, 200.0] for role in ROLES},
+        cpu={role: [1.0, 5.0, 5.25] for role in ROLES},
     )
-    line = "| 1,000 | 9.0 | 12.5 | 1.75 |" + " 200 (+0.0) |" * 4
+    line = "| 1,000 | 9.0 | 12.5 | 1.75 | 0.25 |" + " 200 (+0.0) |" * 4
     assert line in scale_table([run])
 
 
@@ -94,8 +106,6 @@ def test_the_parts_of_a_simulation_are_told_apart() -> None:
 
 
 def test_memory_that_is_written_is_counted() -> None:
-    import os
-
     def held() -> float:
         process = Process(os.getpid(), 1, "ray::ClientAppActor", True)
         return memory_by_role([process])[WORKERS]
@@ -106,8 +116,17 @@ def test_memory_that_is_written_is_counted() -> None:
     assert len(block) == 50_000_000
 
 
-def test_a_process_that_has_ended_holds_nothing() -> None:
-    assert set(memory_by_role([Process(2**22 + 1, 1, "ray::x", True)]).values()) == {0.0}
+def test_processor_time_is_counted() -> None:
+    process = Process(os.getpid(), 1, "ray::ClientAppActor", True)
+    before, start = cpu_by_role([process])[WORKERS], time.process_time()
+    while time.process_time() < start + 0.3:
+        pass
+    assert 0.25 < cpu_by_role([process])[WORKERS] - before < 1.0
+
+
+def test_a_process_that_has_ended_uses_nothing() -> None:
+    gone = [Process(2**22 + 1, 1, "ray::x", True)]
+    assert set(memory_by_role(gone).values()) == set(cpu_by_role(gone).values()) == {0.0}
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""How much memory each part of a simulation holds (Linux)."""
+"""What each part of a simulation uses: memory and processor time (Linux)."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from scripts.processes import Process
@@ -35,12 +36,30 @@ def memory_by_role(processes: Iterable[Process]) -> dict[str, float]:
     proportion. Program files that are mapped count for nothing, because what of them is shared
     with other processes of the machine depends on those.
     """
+    return _by_role(processes, _written_megabytes)
+
+
+def cpu_by_role(processes: Iterable[Process]) -> dict[str, float]:
+    """Return the processor seconds that each role has used so far: of those that live."""
+    return _by_role(processes, _cpu_seconds)
+
+
+def _by_role(processes: Iterable[Process], usage: Callable[[int], float]) -> dict[str, float]:
     totals = dict.fromkeys(ROLES, 0.0)
     for process in processes:
         role = role_of(process.command)
         if role is not None:
-            totals[role] += _written_megabytes(process.pid)
+            totals[role] += usage(process.pid)
     return totals
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:  # it ended meanwhile
+        return 0.0
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _written_megabytes(pid: int) -> float:
