@@ -96,7 +96,7 @@ class Participant(NumPyClient):
             if instruction.evaluates:
                 metrics |= self._received_metrics(work.split(parameters)[0], data.test)
             memory = self._recall(instruction, work)
-            update = self._train(work, parameters, instruction, memory or Memory())
+            update = self._train(work, parameters, instruction, memory or Memory(), data.train)
             if not instruction.wants_delta:
                 metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
                 return update.weights, update.num_examples, metrics
@@ -151,16 +151,16 @@ class Participant(NumPyClient):
         parameters: NDArrays,
         instruction: FitInstruction,
         memory: Memory,
+        examples: Examples,
     ) -> LocalUpdate:
         """Train, or, in a robustness test, do what the adversary does instead."""
 
         def honest_delta(partition_id: int) -> Arrays:
             other = dict(self._node_config) | {"partition-id": partition_id}
             participant = Participant(self._config, other, RecordDict())
-            examples = participant._data(instruction.dataset).train
-            return participant._work(work.server_round).train(parameters, examples, Memory()).delta
+            others = participant._data(instruction.dataset).train
+            return participant._work(work.server_round).train(parameters, others, Memory()).delta
 
-        examples = self._data(instruction.dataset).train
         partition_id = self._node_config.get("partition-id")
         liar = find_liar(self._config, partition_id, work.server_round, honest_delta)
         if liar is None:
