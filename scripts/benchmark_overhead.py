@@ -1,7 +1,7 @@
 """Measure what a round takes beyond training, in real simulations, against the stock way.
 
-    python -m scripts.benchmark_overhead
-    python -m scripts.benchmark_overhead --participants 10 100 1000 --rounds 5 --repeats 3
+    scripts/benchmark overhead
+    scripts/benchmark overhead --participants 10 100 1000 --rounds 5 --repeats 3
 
 Every run starts a SuperLink and Ray workers of its own and leaves nothing. A round's overhead is
 its training phase less what the workers spent in training; evaluation is told apart. The stock
@@ -160,7 +160,7 @@ def as_table(costs: Sequence[Sequence[RoundCost]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the numbers if asked to."""
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.benchmark_overhead",
+        prog="scripts/benchmark overhead",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -4,8 +4,8 @@ Ten participants are sampled per round, unless told otherwise. After every round
 all processes is taken: the server app, which in a simulation holds Flower's engine too, the
 SuperLink, the workers, and the rest of Ray.
 
-    python -m scripts.benchmark_scale
-    python -m scripts.benchmark_scale --participants 1000 10000 --rounds 200 --plot docs/scale.png
+    scripts/benchmark scale
+    scripts/benchmark scale --participants 1000 10000 --rounds 200 --plot docs/scale.png
 """
 
 import argparse
@@ -127,7 +127,7 @@ def as_table(runs: Sequence[ScaleRun]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the numbers and the picture."""
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.benchmark_scale",
+        prog="scripts/benchmark scale",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """Measure how long it takes from the command to the end of the first fit, by stages.
 
-    python -m scripts.benchmark_startup --repeats 5
+    scripts/benchmark startup --repeats 5
 
 Every repeat starts a SuperLink of its own; "warm" leaves out the time until that answers.
 """
@@ -57,7 +57,7 @@ def import_seconds(module: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the medians, and write the numbers if asked to."""
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.benchmark_startup",
+        prog="scripts/benchmark startup",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmark import WHOLE_RUNS, main
 from scripts.benchmark_overhead import RoundCost, as_table, round_costs
 from scripts.benchmark_scale import ScaleRun
 from scripts.benchmark_scale import as_table as scale_table
@@ -161,3 +162,11 @@ def test_a_moment_that_never_came_is_an_error(tmp_path: Path) -> None:
     run = MeasuredRun(LaunchPlan(tmp_path, {}, 10, 1, 0.0))
     with pytest.raises(LaunchError, match="no line with 'round 9'"):
         run.moment("round 9")
+
+
+@pytest.mark.parametrize("name", WHOLE_RUNS)
+def test_each_benchmark_of_whole_runs_is_a_word_of_the_command(name, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: scripts/benchmark {name}" in capsys.readouterr().out
