@@ -33,6 +33,8 @@ from scripts.benchmark_aggregation import measure_aggregation, sizes
 from scripts.benchmark_codecs import codec_models, codecs_as_markdown, measure_codecs
 from scripts.benchmark_table import as_markdown
 from scripts.benchmark_training import measure_training, pictures
+from scripts.local_superlink import LaunchError
+from scripts.run_settings import UsageError
 
 WHOLE_RUNS = {
     "overhead": "scripts.benchmark_overhead",
@@ -89,7 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write them down if asked to."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in WHOLE_RUNS:
-        import_module(WHOLE_RUNS[arguments[0]]).main(arguments[1:])
+        try:
+            import_module(WHOLE_RUNS[arguments[0]]).main(arguments[1:])
+        except (LaunchError, UsageError) as error:
+            sys.exit(f"error: {error}")
         return
     options = parse(arguments)
     before = machine()

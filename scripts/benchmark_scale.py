@@ -13,9 +13,11 @@ import json
 import re
 import statistics
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from scripts.benchmark import machine
@@ -34,7 +36,7 @@ class ScaleRun:
 
     Attributes:
         participants: How many there were.
-        rounds: Rounds, from 0.
+        rounds: Rounds that were looked at, from 0.
         seconds: Since the start of the command, when each was logged.
         round_seconds: Of each round from 1, as the run itself has it.
         memory: MB by role, after each round.
@@ -66,6 +68,47 @@ class ScaleRun:
         return 100 * statistics.median(slopes) if slopes else 0.0
 
 
+class _Sampler:
+    """Takes memory and processor time after rounds, in a thread: reading the log must not wait.
+
+    A round that ends while another is looked at is left out.
+    """
+
+    def __init__(self, found: ScaleRun) -> None:
+        self._found = found
+        self._rounds: SimpleQueue[tuple[Launch, int, float] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def tell(self, launch: Launch, number: int, seconds: float) -> None:
+        """Take note that a round has ended."""
+        self._rounds.put((launch, number, seconds))
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._rounds.put(None)
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while (latest := self._rounds.get()) is not None:
+            while not self._rounds.empty():
+                following = self._rounds.get()
+                if following is None:
+                    return
+                latest = following
+            launch, number, seconds = latest
+            processes = find_processes(launch.id)
+            memory, cpu = memory_by_role(processes), cpu_by_role(processes)
+            if not all(memory.values()):
+                continue  # the run is over, and its processes are going
+            self._found.rounds.append(number)
+            self._found.seconds.append(seconds)
+            for role in ROLES:
+                self._found.memory[role].append(round(memory[role], 1))
+                self._found.cpu[role].append(round(cpu[role], 2))
+
+
 def measure_scale(
     participants: int, rounds: int, sampled: int, dataset: str, folder: Path
 ) -> ScaleRun:
@@ -74,15 +117,11 @@ def measure_scale(
         participants, memory={role: [] for role in ROLES}, cpu={role: [] for role in ROLES}
     )
 
+    sampler = _Sampler(found)
+
     def observe(launch: Launch, seconds: float, line: str) -> None:
         if matched := _ROUND.search(line):
-            found.rounds.append(int(matched[1]))
-            found.seconds.append(seconds)
-            processes = find_processes(launch.id)
-            memory, cpu = memory_by_role(processes), cpu_by_role(processes)
-            for role in ROLES:
-                found.memory[role].append(round(memory[role], 1))
-                found.cpu[role].append(round(cpu[role], 2))
+            sampler.tell(launch, int(matched[1]), seconds)
             print(f"{participants} participants, {line.split('INFO :')[-1].strip()}", flush=True)
 
     share = min(1.0, sampled / participants)
@@ -90,9 +129,9 @@ def measure_scale(
         f'dataset="{dataset}" num-server-rounds={rounds} local-epochs=1 '
         f"fraction-fit={share} fraction-evaluate={share}"
     )
-    run = measured_run(
-        ["--participants", str(participants), "--output-dir", str(folder), "-c", config], observe
-    )
+    arguments = ["--participants", str(participants), "--output-dir", str(folder), "-c", config]
+    with sampler:
+        run = measured_run(arguments, observe)
     assert run.directory is not None
     metrics = run.directory / "metrics.jsonl"
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]

@@ -80,6 +80,8 @@ class Launch:
             # By default never one that runs already, whatever the user's RAY_ADDRESS says.
             "RAY_ADDRESS": self.ray_address,
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray's list of past tasks, which grows with every message and nobody looks at.
+            "RAY_task_events_report_interval_ms": "0",
             # Clients that asked for no GPU see none. It is Ray's default, with a warning.
             "PYTHONWARNINGS": _with_ray_tip_silenced(inherited.get("PYTHONWARNINGS", "")),
             "PYTHONUNBUFFERED": "1",

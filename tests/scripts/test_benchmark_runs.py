@@ -170,3 +170,12 @@ def test_each_benchmark_of_whole_runs_is_a_word_of_the_command(name, capsys) -> 
         main([name, "--help"])
     assert ended.value.code == 0
     assert f"usage: scripts/benchmark {name}" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_cannot_run_says_so_in_a_sentence(tmp_path, monkeypatch) -> None:
+    def refuse(*_: object) -> None:
+        raise LaunchError("the SuperLink ended at once")
+
+    monkeypatch.setattr("scripts.benchmark_startup.measured_run", refuse)
+    with pytest.raises(SystemExit, match="error: the SuperLink ended at once"):
+        main(["startup", "--data-dir", str(tmp_path)])
