@@ -50,7 +50,14 @@ def _is_simulated(grid: Grid) -> bool:
 
 def _num_cpus() -> int:
     """Count the CPUs that simulated participants may run on: those of the whole Ray cluster."""
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+    # Flower is loading it in another thread, perhaps: this waits until it is whole.
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        if ray.is_initialized():
+            resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            return max(1, int(resources.get("CPU", 1)))
+    except RayError:  # it is about to connect
+        pass
     return os.cpu_count() or 1

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from flwr.app import Message
+from flwr.app import Context, Message
+from flwr.client import Client
+from flwr.clientapp import ClientApp
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.server.client_manager import SimpleClientManager
 from flwr.superlink.grid import InMemoryGrid
@@ -14,7 +16,7 @@ from fl_app.participants import Participants
 from fl_app.simulation import names_by_registration, num_outstanding
 from strategies.replies import participant_of
 from tests.fl_app.test_exchange import echo_app, send
-from tests.fl_app.test_participants import named_app
+from tests.fl_app.test_participants import Named, named_app
 from tests.local_grid import LocalGrid
 
 
@@ -124,3 +126,24 @@ def test_what_was_not_sent_by_the_deadline_has_failed_like_what_was_not_answered
 
 def test_real_nodes_are_sent_everything_at_once():
     assert num_outstanding(LocalGrid(echo_app(), {}, 3)) is None
+
+
+def test_without_a_cluster_the_cpus_are_those_of_this_machine(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert num_outstanding(SimulatedGrid(echo_app(), {}, 1)) == 48
+
+
+def test_participants_that_say_more_than_their_name_are_all_asked(monkeypatch):
+    """For secure aggregation, everybody says how much it weighs."""
+    monkeypatch.setattr(simulation, "_num_cpus", lambda: 1)
+
+    class Weighed(Named):
+        def get_properties(self, config):
+            return super().get_properties(config) | {"num-examples": 7}
+
+    def client_fn(context: Context) -> Client:
+        return Weighed(str(context.node_config["partition-id"])).to_client()
+
+    grid = SimulatedGrid(ClientApp(client_fn), {}, 100)
+    assert names_of(grid) == everybody(100)
+    assert grid.num_asked == 100
