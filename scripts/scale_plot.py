@@ -50,11 +50,12 @@ def plot_scale(runs: Sequence[Measured], path: Path) -> None:
         axes.set_xlabel("round", color=_INK)
         axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= max(run.rounds)])
         axes.set_xlim(0, max(run.rounds) * 1.35)
-        axes.set_ylim(0, None)
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
+    most = max(max(megabytes) for run in runs for megabytes in run.memory.values())
+    panels[0].set_ylim(0, 1.05 * most)  # of all panels, which share it
     panels[0].set_ylabel("memory, MB", color=_INK)
     figure.suptitle("Ten of many sampled per round: memory by round", color=_INK, fontsize=13)
     figure.savefig(path, dpi=150)
