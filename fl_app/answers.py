@@ -10,7 +10,12 @@ from flwr.common import Code, EvaluateRes, FitRes, Parameters, Scalar, Status
 from flwr.common.logger import log
 
 from fl_app.exchange import Reply
-from fl_app.protocol import RECEIVED_ACCURACY_KEY, RECEIVED_EXAMPLES_KEY, RECEIVED_LOSS_KEY
+from fl_app.protocol import (
+    PARTICIPANT_KEY,
+    RECEIVED_ACCURACY_KEY,
+    RECEIVED_EXAMPLES_KEY,
+    RECEIVED_LOSS_KEY,
+)
 from fl_app.reports import ParticipantReport, as_number
 from strategies.replies import participant_of
 
@@ -36,11 +41,20 @@ def decode_reply(
         answer = decode(reply.content)
         if answer.status.code != Code.OK:
             raise ValueError(answer.status.message or answer.status.code.name)
+        _check_name(reply, answer)
     except (KeyError, TypeError, ValueError) as error:
         name, failure = participant_of(reply.proxy), f"its reply cannot be used: {error!r}"
         log(WARNING, "participant %s: %s", name, failure)
         return replace(reply, content=None, failure=failure), None
     return replace(reply, content=None), answer
+
+
+def _check_name(reply: Reply, answer: FitRes | EvaluateRes) -> None:
+    """Refuse the answer of somebody else than was meant; not everybody says who it is."""
+    expected = participant_of(reply.proxy)
+    name = answer.metrics.get(PARTICIPANT_KEY, expected)
+    if name != expected:
+        raise ValueError(f"it comes from participant {name!r}")
 
 
 def as_exceptions(replies: Sequence[Reply]) -> list[Any]:

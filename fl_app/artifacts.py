@@ -34,7 +34,6 @@ from safetensors.numpy import save
 from fl_app.errors import UserError
 from fl_app.files import append_durably, write_atomically
 from fl_app.metrics_log import decode_rounds, encode_round, finite_or_null
-from fl_app.plots import plot_history
 from fl_app.reports import RoundReport
 from strategies.updates import Arrays
 from strategies.wire import decode_arrays
@@ -149,6 +148,8 @@ class RunDirectory:
 
     def write_history_plot(self, title: str) -> None:
         """Write `history.png` from the rounds so far."""
+        from fl_app.plots import plot_history  # a second to import: not before the first round
+
         central = [report.central for report in self.reports]
         federated = [report.federated for report in self.reports]
         self.write_plot(

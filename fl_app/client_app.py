@@ -23,6 +23,7 @@ from fl_app.participant_state import StateStore, state_folder
 from fl_app.protocol import (
     DATASET_KEY,
     NUM_EXAMPLES_KEY,
+    PARTICIPANT_KEY,
     RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
@@ -60,7 +61,7 @@ class Participant(NumPyClient):
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
-        properties: dict[str, Scalar] = {"participant": self._name}
+        properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
         if self._config.secure_aggregation:
             dataset = config.get(DATASET_KEY)
             data = self._data(None if dataset is None else str(dataset))
@@ -91,11 +92,11 @@ class Participant(NumPyClient):
         data = self._data(instruction.dataset)
         work = self._work(self._count_round(instruction.server_round))
         with cpu_threads(self._config.threads_per_client):
-            metrics: dict[str, Scalar] = {}
+            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
             if instruction.evaluates:
                 metrics |= self._received_metrics(work.split(parameters)[0], data.test)
             memory = self._recall(instruction, work)
-            update = self._train(work, parameters, instruction, memory or Memory())
+            update = self._train(work, parameters, instruction, memory or Memory(), data.train)
             if not instruction.wants_delta:
                 metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
                 return update.weights, update.num_examples, metrics
@@ -120,7 +121,14 @@ class Participant(NumPyClient):
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
             result = self._evaluate(parameters, test)
-        return result.loss, result.num_examples, {"accuracy": result.accuracy}
+        return (
+            result.loss,
+            result.num_examples,
+            {
+                PARTICIPANT_KEY: self._name,
+                "accuracy": result.accuracy,
+            },
+        )
 
     def _data(self, dataset: str | None) -> LocalData:
         return local_data(self._node_config, self._config, dataset)
@@ -143,16 +151,16 @@ class Participant(NumPyClient):
         parameters: NDArrays,
         instruction: FitInstruction,
         memory: Memory,
+        examples: Examples,
     ) -> LocalUpdate:
         """Train, or, in a robustness test, do what the adversary does instead."""
 
         def honest_delta(partition_id: int) -> Arrays:
             other = dict(self._node_config) | {"partition-id": partition_id}
             participant = Participant(self._config, other, RecordDict())
-            examples = participant._data(instruction.dataset).train
-            return participant._work(work.server_round).train(parameters, examples, Memory()).delta
+            others = participant._data(instruction.dataset).train
+            return participant._work(work.server_round).train(parameters, others, Memory()).delta
 
-        examples = self._data(instruction.dataset).train
         partition_id = self._node_config.get("partition-id")
         liar = find_liar(self._config, partition_id, work.server_round, honest_delta)
         if liar is None:

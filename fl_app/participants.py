@@ -15,7 +15,8 @@ from flwr.serverapp import Grid
 
 from fl_app.errors import UserError
 from fl_app.exchange import Instruction, MessageType, exchange
-from fl_app.protocol import DATASET_KEY
+from fl_app.protocol import DATASET_KEY, PARTICIPANT_KEY
+from fl_app.simulation import names_by_registration
 from strategies.replies import participant_of
 from strategies.updates import participant_order
 
@@ -24,6 +25,11 @@ _REPORT_SECONDS = 10.0
 _PROPERTIES_SECONDS = 120.0
 # A node that was refused may be put right, or its name become free: ask again now and then.
 _ASK_AGAIN_SECONDS = 30.0
+# Of so many new nodes, or more, in a simulation not all are asked; see `fl_app.simulation`.
+_MANY = 64
+_PROBES = 8
+# Names that a message has room for.
+_NAMES_SHOWN = 20
 
 
 class QuorumError(UserError):
@@ -35,7 +41,8 @@ class Participants:
 
     A node id is random in every run and changes when a node restarts. A participant's name
     (see `Participant.get_properties`) does not: it is asked for once per node and kept in
-    `proxy.properties["participant"]`, where strategies find it.
+    `proxy.properties["participant"]`, where strategies find it. Of a large simulation, only
+    some are asked.
     """
 
     def __init__(self, grid: Grid, client_manager: ClientManager, dataset: str = "") -> None:
@@ -50,6 +57,7 @@ class Participants:
         self._grid = grid
         self._client_manager = client_manager
         self._nodes: dict[int, GridClientProxy] = {}
+        self._taken: set[str] = set()  # their names
         self._refused: dict[int, float] = {}  # node ids, and when they may be asked again
 
     def names(self) -> list[str]:
@@ -62,6 +70,7 @@ class Participants:
         for node_id in set(self._nodes) - connected:
             proxy = self._nodes.pop(node_id)
             self._client_manager.unregister(proxy)
+            self._taken.discard(participant_of(proxy))
             log(WARNING, "participant %s has disconnected", participant_of(proxy))
             self._refused.clear()  # its name is free
         self._introduce(sorted(self._to_ask(connected)))
@@ -109,20 +118,47 @@ class Participants:
 
     def _standing(self, num_needed: int) -> str:
         self.refresh()
-        names = ", ".join(self.names()) or "none"
+        names = self.names()
+        shown = ", ".join(names[:_NAMES_SHOWN]) or "none"
+        if len(names) > _NAMES_SHOWN:
+            shown += f" and {len(names) - _NAMES_SHOWN} more"
         return (
-            f"{len(self._nodes)} of the {num_needed} participants needed are connected ({names}), "
+            f"{len(self._nodes)} of the {num_needed} participants needed are connected ({shown}), "
             f"{max(0, num_needed - len(self._nodes))} are missing"
         )
 
     def _introduce(self, node_ids: list[int]) -> None:
-        """Ask new nodes for their names and register them."""
-        proxies = [
-            GridClientProxy(node_id, self._grid, self._grid.run.run_id) for node_id in node_ids
-        ]
+        """Learn the names of new nodes and register them."""
+        expected = {} if len(node_ids) < _MANY else names_by_registration(self._grid)
+        if not set(node_ids) <= expected.keys():
+            self._ask(node_ids)
+            return
+        probes = sorted(node_ids, key=lambda node_id: int(expected[node_id]))
+        probes = probes[:: max(1, (len(probes) - 1) // (_PROBES - 1))]
+        self._ask(probes)
+        believed = all(
+            node_id in self._nodes
+            # Where participants say more than their name (secure aggregation), all are asked.
+            and self._nodes[node_id].properties == {PARTICIPANT_KEY: expected[node_id]}
+            for node_id in probes
+        )
+        rest = [node_id for node_id in node_ids if node_id not in set(probes)]
+        if not believed:
+            self._ask(rest)
+            return
+        for node_id in rest:
+            proxy = self._proxy(node_id)
+            proxy.properties = {PARTICIPANT_KEY: expected[node_id]}
+            self._register(proxy)
+
+    def _ask(self, node_ids: list[int]) -> None:
+        """Ask nodes for their names and register those that say one."""
         instructions = [
-            Instruction(proxy, getpropertiesins_to_recorddict(GetPropertiesIns(self._config)))
-            for proxy in proxies
+            Instruction(
+                self._proxy(node_id),
+                getpropertiesins_to_recorddict(GetPropertiesIns(self._config)),
+            )
+            for node_id in node_ids
         ]
         for reply in exchange(
             self._grid, instructions, MessageType.GET_PROPERTIES, "0", deadline=_PROPERTIES_SECONDS
@@ -133,14 +169,18 @@ class Participants:
             reply.proxy.properties = recorddict_to_getpropertiesres(reply.content).properties
             self._register(reply.proxy)
 
+    def _proxy(self, node_id: int) -> GridClientProxy:
+        return GridClientProxy(node_id, self._grid, self._grid.run.run_id)
+
     def _refuse(self, proxy: GridClientProxy, reason: str) -> None:
         self._refused[proxy.node_id] = time.monotonic() + _ASK_AGAIN_SECONDS
         log(WARNING, "node %s is left out, it %s", proxy.cid, reason)
 
     def _register(self, proxy: GridClientProxy) -> None:
         name = participant_of(proxy)
-        if name in self.names():
+        if name in self._taken:
             self._refuse(proxy, f"calls itself participant {name}, who is connected already")
             return
         self._nodes[proxy.node_id] = proxy
+        self._taken.add(name)
         self._client_manager.register(proxy)

@@ -6,6 +6,9 @@ ROUND_KEY = "server-round"
 DATASET_KEY = "dataset"
 """The data set that the server resolved, so that all train on the same."""
 
+PARTICIPANT_KEY = "participant"
+"""In what a participant answers: who it is."""
+
 RUN_KEY = "run"
 """The name of the run: participants keep what they remember by it."""
 

@@ -18,7 +18,7 @@ class Score:
     num_examples: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # kept for every participant of every round
 class ParticipantReport:
     """One participant in one round.
 

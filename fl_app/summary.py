@@ -19,10 +19,8 @@ from fl_app.checkpoint import Checkpoint, ResumeError, check_identity, run_ident
 from fl_app.config import RunConfig
 from fl_app.models import travelling_names
 from fl_app.objective import BestModel
-from fl_app.plots import plot_label_distribution
 from fl_app.privacy import Privacy
 from fl_app.progress import format_duration
-from fl_app.run_plots import plot_communication, plot_participants
 from fl_app.server_data import ServerData
 from strategies.updates import Arrays
 from strategies.wire import decode_arrays
@@ -56,18 +54,8 @@ class Run:
         return self.earlier_seconds + time.monotonic() - self._start
 
     def write_start(self) -> None:
-        """Write the resolved config and the partition plot."""
+        """Write the resolved config."""
         self.directory.write_json("config.json", self.resolved_config())
-        partition = self.data.partition
-        if partition is None:
-            return
-        title = f"{self.data.name}, {self.config.partitioner}: examples by participant"
-        self.directory.write_plot(
-            "partition.png",
-            lambda path: plot_label_distribution(
-                partition.counts, self.data.class_names, path, title
-            ),
-        )
 
     def resolved_config(self) -> dict[str, Any]:
         """Return the run config with `auto` resolved, and what it ran on."""
@@ -120,21 +108,14 @@ class Run:
         return digests
 
     def write_results(self, reason: str, best: BestModel) -> None:
-        """Write model, plot and summary, and tell where they are.
+        """Write model, plots and summary, and tell where they are.
 
         Args:
             reason: Why the run ended.
             best: Knows the best round.
         """
         directory, weights = self.directory, self.directory.weights
-        config = self.config
-        title = f"{config.model} on {self.data.name}, {config.num_participants} participants"
-        directory.write_history_plot(title)
-        for name, plot in (
-            ("communication.png", plot_communication),
-            ("participants.png", plot_participants),
-        ):
-            directory.write_plot(name, partial(plot, directory.reports, title=title))
+        self._write_plots()
         if weights is not None:
             self._write_model(MODEL, weights)
         summary = self._summary(reason, best)
@@ -143,6 +124,27 @@ class Run:
         for name, digest in summary["sha256"].items():
             log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
+
+    def _write_plots(self) -> None:
+        # They take a second to import: not before the first round.
+        from fl_app.plots import plot_label_distribution
+        from fl_app.run_plots import plot_communication, plot_participants
+
+        directory, data, config = self.directory, self.data, self.config
+        title = f"{config.model} on {data.name}, {config.num_participants} participants"
+        directory.write_history_plot(title)
+        for name, plot in (
+            ("communication.png", plot_communication),
+            ("participants.png", plot_participants),
+        ):
+            directory.write_plot(name, partial(plot, directory.reports, title=title))
+        if data.partition is None:
+            return
+        counts, classes = data.partition.counts, data.class_names
+        title = f"{data.name}, {config.partitioner}: examples by participant"
+        directory.write_plot(
+            "partition.png", lambda path: plot_label_distribution(counts, classes, path, title)
+        )
 
     def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
         reports = self.directory.reports

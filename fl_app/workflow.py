@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,10 +12,11 @@ from flwr.common import Parameters
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
+from fl_app.central_evaluation import CentralEvaluation, CentralScore
 from fl_app.outcomes import EvaluatePhase, TrainPhase
 from fl_app.participants import Participants
 from fl_app.phases import Phases
-from fl_app.reports import RoundReport, Score, as_number
+from fl_app.reports import RoundReport
 from fl_app.secure_settings import SecureSettings
 from strategies.privacy_ledger import BudgetSpent
 from strategies.wire import decode_arrays
@@ -65,8 +67,9 @@ class FederatedWorkflow:
     """Steps 2 to 5 of the algorithm, over Flower's grid.
 
     A round asks the sampled participants to train, aggregates their updates, and
-    evaluates the new global model on the server and on the participants. A round in which
-    nothing could be aggregated leaves the global model as it was and counts as a round.
+    evaluates the new global model on the server and, at the same time, on the participants. A
+    round in which nothing could be aggregated leaves the global model as it was and counts as a
+    round. The initial model is evaluated while the participants start and say who they are.
 
     With `evaluate_with_training` the participants' evaluation of a round's model comes with
     the next round's training. Hooks see the round then, before that training is aggregated: if
@@ -100,6 +103,10 @@ class FederatedWorkflow:
             ValueError: If the strategy has no initial parameters.
             QuorumError: If too few participants are connected for too long.
         """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation") as thread:
+            return self._run(grid, context, CentralEvaluation(context.strategy, thread))
+
+    def _run(self, grid: Grid, context: LegacyContext, evaluation: CentralEvaluation) -> str:
         settings = self._settings
         strategy = context.strategy
         manager = context.client_manager
@@ -111,81 +118,44 @@ class FederatedWorkflow:
 
         reason = None
         if self._done is None:
-            reason = self._after_round(self._evaluate_initial(context, parameters), parameters)
+            initial = evaluation.begin(0, parameters)
+            participants.refresh()
+            report = _with_central(RoundReport(0), initial)
+            reason = self._after_round(report, parameters)
         if reason is not None:
             return reason
         participants.wait_for(settings.num_participants, settings.quorum_deadline)
         rounds = range((self._done or 0) + 1, context.config.num_rounds + 1)
-        pending: RoundReport | None = None  # waits for its evaluation by the participants
+        pending: _Unreported | None = None  # waits for its evaluation by the participants
         try:
             for server_round in rounds:
                 participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
                 trained = phases.train(server_round, parameters)
                 if pending is not None:
-                    evaluation = phases.received(pending.server_round, trained)
-                    report, pending = _with_evaluation(pending, evaluation), None
+                    received = phases.received(pending.report.server_round, trained)
+                    report, pending = _with_federated(pending.evaluated(), received), None
                     reason = self._after_round(report, parameters)
                     if reason is not None:
                         return reason
-                report, parameters = self._finish_round(trained, parameters, phases, context)
+                report, parameters = _aggregate(trained, parameters, phases)
+                current = _Unreported(report, evaluation.begin(server_round, parameters))
                 if settings.evaluate_with_training and server_round < rounds[-1]:
-                    pending = report
+                    pending = current
                     continue
-                reason = self._after_round(self._evaluated(report, parameters, phases), parameters)
+                report = _evaluated_by_all(current, parameters, phases)
+                reason = self._after_round(report, parameters)
                 if reason is not None:
                     return reason
         except BudgetSpent as end:
             if pending is not None:
-                self._after_round(self._evaluated(pending, parameters, phases), parameters)
+                report = _evaluated_by_all(pending, parameters, phases)
+                self._after_round(report, parameters)
             return str(end)
         except Exception:
             if pending is not None:  # its work is done, only a score is missing
-                self._after_round(pending, parameters)
+                self._after_round(pending.evaluated(), parameters)
             raise
         return f"all {context.config.num_rounds} rounds are done"
-
-    def _evaluate_initial(self, context: LegacyContext, parameters: Parameters) -> RoundReport:
-        start = time.monotonic()
-        score = _central_score(context, 0, parameters)
-        return RoundReport(0, central=score, evaluate_seconds=time.monotonic() - start)
-
-    def _finish_round(
-        self,
-        trained: TrainPhase,
-        parameters: Parameters,
-        phases: Phases,
-        context: LegacyContext,
-    ) -> tuple[RoundReport, Parameters]:
-        """Aggregate what was trained, and evaluate the new model on the server."""
-        fit = phases.aggregate(trained)
-        new_parameters = fit.parameters or parameters
-
-        start = time.monotonic()
-        report = RoundReport(
-            server_round=trained.server_round,
-            aggregated=fit.parameters is not None,
-            relative_update=_relative_update(parameters, new_parameters),
-            central=_central_score(context, trained.server_round, new_parameters),
-            train_loss=fit.train_loss,
-            train_accuracy=fit.train_accuracy,
-            epsilon=fit.epsilon,
-            clip_norm=fit.clip_norm,
-            participants=fit.participants,
-            bytes_up=sum(p.bytes_up for p in fit.participants),
-            bytes_down=sum(p.bytes_down for p in fit.participants),
-            fit_seconds=fit.seconds,
-            evaluate_seconds=time.monotonic() - start,
-        )
-        return report, new_parameters
-
-    def _evaluated(
-        self, report: RoundReport, parameters: Parameters, phases: Phases
-    ) -> RoundReport:
-        """Let the participants evaluate the new model, in messages of their own."""
-        start = time.monotonic()
-        report = _with_evaluation(report, phases.evaluate(report.server_round, parameters))
-        seconds = report.evaluate_seconds + time.monotonic() - start
-        return replace(report, evaluate_seconds=seconds)
 
     def _after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
         """Run every hook, and return the first reason to stop."""
@@ -193,7 +163,53 @@ class FederatedWorkflow:
         return next((reason for reason in reasons if reason is not None), None)
 
 
-def _with_evaluation(report: RoundReport, evaluation: EvaluatePhase) -> RoundReport:
+@dataclass(frozen=True)
+class _Unreported:
+    """A round whose model is being evaluated."""
+
+    report: RoundReport
+    central: "Future[CentralScore]"
+
+    def evaluated(self) -> RoundReport:
+        return _with_central(self.report, self.central)
+
+
+def _aggregate(
+    trained: TrainPhase, parameters: Parameters, phases: Phases
+) -> tuple[RoundReport, Parameters]:
+    """Aggregate what was trained; return the new weights, and what there is to say so far."""
+    fit = phases.aggregate(trained)
+    new_parameters = fit.parameters or parameters
+    report = RoundReport(
+        server_round=trained.server_round,
+        aggregated=fit.parameters is not None,
+        relative_update=_relative_update(parameters, new_parameters),
+        train_loss=fit.train_loss,
+        train_accuracy=fit.train_accuracy,
+        epsilon=fit.epsilon,
+        clip_norm=fit.clip_norm,
+        participants=fit.participants,
+        bytes_up=sum(p.bytes_up for p in fit.participants),
+        bytes_down=sum(p.bytes_down for p in fit.participants),
+        fit_seconds=fit.seconds,
+    )
+    return report, new_parameters
+
+
+def _evaluated_by_all(current: _Unreported, parameters: Parameters, phases: Phases) -> RoundReport:
+    """Let the participants evaluate the new model, in messages of their own."""
+    start = time.monotonic()
+    federated = phases.evaluate(current.report.server_round, parameters)
+    report = _with_federated(current.evaluated(), federated)
+    return replace(report, evaluate_seconds=time.monotonic() - start)
+
+
+def _with_central(report: RoundReport, future: "Future[CentralScore]") -> RoundReport:
+    central = future.result()
+    return replace(report, central=central.score, evaluate_seconds=central.seconds)
+
+
+def _with_federated(report: RoundReport, evaluation: EvaluatePhase) -> RoundReport:
     return replace(
         report,
         federated=evaluation.score,
@@ -211,18 +227,3 @@ def _relative_update(old: Parameters, new: Parameters) -> float:
         update += float(np.sum(np.square(w_new - w_old, dtype=np.float64)))
         weights += float(np.sum(np.square(w_old, dtype=np.float64)))
     return math.sqrt(update / weights) if weights > 0 else math.inf
-
-
-def _central_score(
-    context: LegacyContext, server_round: int, parameters: Parameters
-) -> Score | None:
-    evaluated = context.strategy.evaluate(server_round=server_round, parameters=parameters)
-    if evaluated is None:
-        return None
-    loss, metrics = evaluated
-    examples = metrics.get("num-examples")
-    return Score(
-        loss=loss,
-        accuracy=as_number(metrics.get("accuracy")),
-        num_examples=examples if isinstance(examples, int) else 0,
-    )

@@ -5,14 +5,22 @@ so that a busy machine blurs the table rather than tilts it.
 
     scripts/benchmark
     scripts/benchmark --repeats 9 --output benchmark.json
+
+Three more measure the whole application in a simulation; each has its own --help:
+
+    scripts/benchmark overhead     # a round beyond training, and against the stock way
+    scripts/benchmark startup      # from the command to the end of the first fit
+    scripts/benchmark scale        # memory with thousands of participants
 """
 
 import argparse
 import json
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +33,15 @@ from scripts.benchmark_aggregation import measure_aggregation, sizes
 from scripts.benchmark_codecs import codec_models, codecs_as_markdown, measure_codecs
 from scripts.benchmark_table import as_markdown
 from scripts.benchmark_training import measure_training, pictures
+from scripts.local_superlink import LaunchError
+from scripts.run_settings import UsageError
+
+WHOLE_RUNS = {
+    "overhead": "scripts.benchmark_overhead",
+    "startup": "scripts.benchmark_startup",
+    "scale": "scripts.benchmark_scale",
+}
+"""What measures runs of the whole application, by the first word of the command line."""
 
 
 def machine() -> dict[str, Any]:
@@ -72,6 +89,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write them down if asked to."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in WHOLE_RUNS:
+        try:
+            import_module(WHOLE_RUNS[arguments[0]]).main(arguments[1:])
+        except (LaunchError, UsageError) as error:
+            sys.exit(f"error: {error}")
+        return
     options = parse(arguments)
     before = machine()
     folder = str(Path(options.data_dir).resolve()) if options.data_dir else ""

@@ -29,6 +29,7 @@ class LaunchPlan:
         num_supernodes: Simulated participants.
         cpus_per_client: CPU cores reserved for each client at work.
         gpus_per_client: GPUs, or a share of one, reserved for each client at work.
+        ray_address: The Ray cluster to compute on; "local" starts one on this machine.
         flwr_arguments: Further arguments for `flwr run`.
     """
 
@@ -37,6 +38,7 @@ class LaunchPlan:
     num_supernodes: int
     cpus_per_client: int
     gpus_per_client: float
+    ray_address: str = "local"
     flwr_arguments: tuple[str, ...] = ()
 
     @property
@@ -66,7 +68,7 @@ def plan_launch(arguments: Sequence[str], cwd: Path) -> LaunchPlan:
     options, rest = _parser().parse_known_args(arguments)
     app, overrides, fused = settle_run_config(options, cwd)
     cores = os.cpu_count() or 1
-    if options.cpus_per_client > cores:
+    if options.ray_address == "local" and options.cpus_per_client > cores:
         raise UsageError(
             f"--cpus-per-client {options.cpus_per_client} is more than this machine's {cores} cores"
         )
@@ -76,6 +78,7 @@ def plan_launch(arguments: Sequence[str], cwd: Path) -> LaunchPlan:
         num_supernodes=int(fused.get("num-participants", 2)),
         cpus_per_client=options.cpus_per_client,
         gpus_per_client=options.gpus_per_client,
+        ray_address=options.ray_address,
         flwr_arguments=tuple(rest),
     )
 
@@ -103,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="G",
         help="GPUs per client at work, or a share of one such as 0.25 (default: 0)",
+    )
+    add(
+        "--ray-address",
+        default="local",
+        metavar="HOST:PORT",
+        help="compute on a Ray cluster that runs already, of several machines: see "
+        "docs/cluster.md (default: on this machine alone)",
     )
     return parser
 

@@ -35,10 +35,12 @@ class Launch:
     Attributes:
         id: Marks every process of the launch.
         folder: Temporary home of its Flower configuration, Ray session and SuperLink log.
+        ray_address: The Ray cluster to compute on; "local" starts one of its own.
     """
 
     id: str
     folder: Path
+    ray_address: str = "local"
 
     @property
     def flower_home(self) -> Path:
@@ -51,14 +53,15 @@ class Launch:
         return self.folder / "superlink.log"
 
     @classmethod
-    def create(cls) -> "Launch":
+    def create(cls, ray_address: str = "local") -> "Launch":
         """Make the folder of a new launch and sweep those of launches long dead."""
         # Ray puts sockets below this folder, whose paths may have about 100 characters: so
         # neither a long name nor macOS's long TMPDIR.
         base = Path("/tmp")
         _sweep(base)
         prefix = f"{_FOLDER_PREFIX}{os.getpid()}-"
-        launch = cls(secrets.token_hex(8), Path(tempfile.mkdtemp(prefix=prefix, dir=base)))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
+        launch = cls(secrets.token_hex(8), folder, ray_address)
         launch.flower_home.mkdir()
         (launch.folder / "ray").mkdir()
         return launch
@@ -76,8 +79,11 @@ class Launch:
             # Flower's own second would be waited for with every message.
             POLL_INTERVAL_VARIABLE: inherited.get(POLL_INTERVAL_VARIABLE, "0.1"),
             "RAY_TMPDIR": str(self.folder / "ray"),
-            "RAY_ADDRESS": "local",  # never join a cluster that runs already
+            # By default never one that runs already, whatever the user's RAY_ADDRESS says.
+            "RAY_ADDRESS": self.ray_address,
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray's list of past tasks, which grows with every message and nobody looks at.
+            "RAY_task_events_report_interval_ms": "0",
             # Clients that asked for no GPU see none. It is Ray's default, with a warning.
             "PYTHONWARNINGS": _with_ray_tip_silenced(inherited.get("PYTHONWARNINGS", "")),
             "PYTHONUNBUFFERED": "1",

@@ -5,6 +5,7 @@ and leaves no process behind, whichever way it ends. The user's own Flower confi
 any SuperLink that runs already, stay untouched.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -32,9 +33,9 @@ from scripts.processes import (
 )
 
 _SAVING_SECONDS = 5.0
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_RUN_ID = re.compile(r"Successfully started run (\d+)")
-_RESULTS = re.compile(r"\bresults: (/.*\S)")
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+RUN_ID = re.compile(r"Successfully started run (\d+)")
+RESULTS = re.compile(r"\bresults: (/.*\S)")
 
 
 class StopSignals:
@@ -91,10 +92,10 @@ class RunLog(threading.Thread):
 
     def _copy(self) -> None:
         for line in self._stream:
-            plain = _ANSI.sub("", line)
-            if found := _RUN_ID.search(plain):
+            plain = ANSI.sub("", line)
+            if found := RUN_ID.search(plain):
                 self.run_id = found[1]
-            if found := _RESULTS.search(plain):
+            if found := RESULTS.search(plain):
                 self.results = Path(found[1])
             try:
                 self._display.show(line)
@@ -112,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     stop = StopSignals()
     stop.install()
-    launch = Launch.create()
+    launch = Launch.create(plan.ray_address)
     status = 1
     try:
         watch_over(launch.id, launch.folder)
@@ -121,16 +122,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LaunchError as error:
         print(f"error: {error}", file=sys.stderr)
     finally:
-        _clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
+        clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
     stop.ignore()
     return 128 + stop.received[0] if stop.received else status
 
 
 def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
+    process = prepare(plan, launch)
     start_superlink(launch, stop.requested)
     if stop.requested():
         return 1
-    process = _submit(plan, launch)
+    submit(process)
     assert process.stdout is not None
     log = RunLog(process.stdout, stop)
     log.start()
@@ -140,7 +142,7 @@ def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
         let_app_save(launch, stop, "flwr-simulation")
     else:
         log.join(timeout=5.0)
-        _check_outcome(launch, log)
+        check_outcome(launch, log.run_id)
     if log.results is not None:
         if stop.requested():
             print(f"To continue: scripts/run --resume {log.results}", flush=True)
@@ -148,23 +150,32 @@ def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
     return 0
 
 
-def _submit(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
+def prepare(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
+    """Get `flwr run` ready, to be let go by `submit`; its output is the run's log."""
     # A file carries any text safely; Flower takes either one file or pairs, never both.
     config = launch.folder / "run-config.toml"
     config.write_text(as_toml(plan.overrides), encoding="utf-8")
     app = stage_app(plan.app, launch.folder / "app")
-    arguments = [command("flwr"), "run", str(app), CONNECTION, "--stream"]
+    flwr = [sys.executable, "-P", str(Path(__file__).with_name("flwr_when_told.py"))]
+    arguments = [*flwr, "run", str(app), CONNECTION, "--stream"]
     arguments += ["--federation-config", plan.federation_config, "--run-config", str(config)]
     return subprocess.Popen(
         [*arguments, *plan.flwr_arguments],
         env=launch.environment(),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,  # the terminal's Ctrl-C is for us alone to pass on
     )
+
+
+def submit(process: "subprocess.Popen[str]") -> None:
+    """Let go what `prepare` made; the SuperLink is there now."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # its output says why
+        stdin.write("go\n")
 
 
 def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:
@@ -189,12 +200,12 @@ def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:
         time.sleep(0.1)
 
 
-def _check_outcome(launch: Launch, log: RunLog) -> None:
+def check_outcome(launch: Launch, run_id: str | None) -> None:
     """Raise a `LaunchError` unless the run was completed."""
-    if log.run_id is None:
+    if run_id is None:
         raise LaunchError("the run was not accepted; the reason is above")
     listing = subprocess.run(
-        [command("flwr"), "list", CONNECTION, "--run-id", log.run_id, "--format", "json"],
+        [command("flwr"), "list", CONNECTION, "--run-id", run_id, "--format", "json"],
         env=launch.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -206,12 +217,13 @@ def _check_outcome(launch: Launch, log: RunLog) -> None:
         run = json.loads(listing.stdout)["runs"][0]
         status, details = run["status"], run.get("status-details", "")
     except (ValueError, LookupError, TypeError):
-        raise LaunchError(f"the SuperLink does not say how run {log.run_id} ended") from None
+        raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
     if status != "finished:completed":
         raise LaunchError(f"the run ended as {status}: {details}")
 
 
-def _clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:
+def clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:
+    """End what is left of a launch, and remove its folder; its log is kept if asked for."""
     left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
     reap_children()
     log = launch.rescue_log() if keep_log else None

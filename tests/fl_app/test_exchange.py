@@ -229,6 +229,15 @@ def test_a_window_looks_for_few_at_a_time_and_gets_them_all(order):
     assert [i for i in range(9) if replies[i].failure is not None] == [4]
 
 
+def test_what_is_read_early_fits_in_the_window_while_the_first_is_waited_for():
+    replies = send(grid_of(9, {0: silence}), window=3, deadline=0.3)
+
+    assert set(list(replies)[:2]) == {1, 2}
+    assert list(replies)[2] == 0
+    assert "deadline of 0.3 s" in str(replies[0].failure)
+    assert all(replies[i].failure is None for i in range(1, 9))
+
+
 def test_what_is_outside_the_window_at_the_deadline_counts_if_it_is_there():
     faults = dict.fromkeys(range(4), silence)
 

@@ -199,3 +199,23 @@ def test_the_order_of_arrival_changes_no_bit_and_no_parameters_are_kept():
         assert fit.parameters == first.parameters
         assert [p.num_examples for p in fit.participants] == list(range(1, 26))
         assert {p.bytes_up for p in fit.participants} == {num_bytes(W_T)}
+
+
+def test_an_answer_of_somebody_else_does_not_count():
+    class Impostor(Toy):
+        def fit(self, parameters, config):
+            arrays, examples, metrics = super().fit(parameters, config)
+            return arrays, examples, metrics | {"participant": "0"}
+
+    def client(context: Context) -> Client:
+        return Impostor(int(context.node_config["partition-id"])).to_client()
+
+    grid = LocalGrid(ClientApp(client), {}, 2)
+    manager = SimpleClientManager()
+    Participants(grid, manager).refresh()
+
+    fit = fit_of(Phases(grid, manager, DeltaFedAvg()))
+
+    assert weights(fit) == [11.0, 21.0]
+    assert fit.participants[0].failure is None
+    assert "it comes from participant '0'" in str(fit.participants[1].failure)

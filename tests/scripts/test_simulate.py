@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import flwr_when_told
 from scripts.app_staging import stage_app
 from scripts.launch_options import REPOSITORY, LaunchPlan, UsageError, Value, as_toml, plan_launch
 from scripts.local_superlink import Launch, _sweep
@@ -293,3 +294,37 @@ def test_resume_takes_the_settings_of_the_run_and_no_preset(app: Path) -> None:
 def test_resume_of_what_is_no_run_is_refused(app: Path) -> None:
     with pytest.raises(UsageError, match="is not the directory of a run"):
         plan(app, "--resume", str(app))
+
+
+def test_a_run_joins_a_ray_cluster_only_if_told_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+
+    def ray_address(*options: str) -> str:
+        launch = Launch.create(plan_launch(options, tmp_path).ray_address)
+        launch.remove()
+        return launch.environment()["RAY_ADDRESS"]
+
+    assert ray_address() == "local"
+    assert ray_address("--ray-address", "10.0.0.2:6379") == "10.0.0.2:6379"
+
+
+def test_a_cluster_may_have_more_cores_than_this_machine(tmp_path):
+    many = str((os.cpu_count() or 1) + 1)
+    with pytest.raises(UsageError, match="more than this machine's"):
+        plan_launch(["--cpus-per-client", many], tmp_path)
+    plan = plan_launch(["--cpus-per-client", many, "--ray-address", "h:1"], tmp_path)
+    assert plan.cpus_per_client == int(many)
+
+
+@pytest.mark.parametrize(("told", "status"), [("go\n", 0), ("", 0), ("stop\n", 0)])
+def test_flower_runs_only_when_it_is_told_to(told, status):
+    script = Path(flwr_when_told.__file__)
+    done = subprocess.run(
+        [sys.executable, "-P", str(script), "--version"],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == status
+    assert ("Flower" in done.stdout) == (told == "go\n")

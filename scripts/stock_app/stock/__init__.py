@@ -1,0 +1,1 @@
+"""The reference experiment as Flower's own tutorial would have it: a yardstick."""
