@@ -107,8 +107,8 @@ class FederatedWorkflow:
             return self._run(grid, context, CentralEvaluation(context.strategy, thread))
 
     def _run(self, grid: Grid, context: LegacyContext, evaluation: CentralEvaluation) -> str:
-        settings = self._settings
-        strategy = context.strategy
+        """Evaluate the initial model, wait for the participants, and go through the rounds."""
+        settings, strategy = self._settings, context.strategy
         manager = context.client_manager
         participants = Participants(grid, manager, settings.dataset)
         phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
@@ -116,16 +116,28 @@ class FederatedWorkflow:
         if parameters is None:
             raise ValueError("the strategy has no initial_parameters; the server sets them")
 
-        reason = None
         if self._done is None:
             initial = evaluation.begin(0, parameters)
             participants.refresh()
             report = _with_central(RoundReport(0), initial)
             reason = self._after_round(report, parameters)
-        if reason is not None:
-            return reason
+            if reason is not None:
+                return reason
         participants.wait_for(settings.num_participants, settings.quorum_deadline)
         rounds = range((self._done or 0) + 1, context.config.num_rounds + 1)
+        reason = self._run_rounds(rounds, parameters, participants, phases, evaluation)
+        return reason or f"all {context.config.num_rounds} rounds are done"
+
+    def _run_rounds(
+        self,
+        rounds: range,
+        parameters: Parameters,
+        participants: Participants,
+        phases: Phases,
+        evaluation: CentralEvaluation,
+    ) -> str | None:
+        """Train, aggregate and evaluate; return the reason if something ends the run early."""
+        settings = self._settings
         pending: _Unreported | None = None  # waits for its evaluation by the participants
         try:
             for server_round in rounds:
@@ -134,8 +146,7 @@ class FederatedWorkflow:
                 if pending is not None:
                     received = phases.received(pending.report.server_round, trained)
                     report, pending = _with_federated(pending.evaluated(), received), None
-                    reason = self._after_round(report, parameters)
-                    if reason is not None:
+                    if (reason := self._after_round(report, parameters)) is not None:
                         return reason
                 report, parameters = _aggregate(trained, parameters, phases)
                 current = _Unreported(report, evaluation.begin(server_round, parameters))
@@ -143,8 +154,7 @@ class FederatedWorkflow:
                     pending = current
                     continue
                 report = _evaluated_by_all(current, parameters, phases)
-                reason = self._after_round(report, parameters)
-                if reason is not None:
+                if (reason := self._after_round(report, parameters)) is not None:
                     return reason
         except BudgetSpent as end:
             if pending is not None:
@@ -155,7 +165,7 @@ class FederatedWorkflow:
             if pending is not None:  # its work is done, only a score is missing
                 self._after_round(pending.evaluated(), parameters)
             raise
-        return f"all {context.config.num_rounds} rounds are done"
+        return None
 
     def _after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
         """Run every hook, and return the first reason to stop."""

@@ -19,10 +19,12 @@ from strategies.updates import (
     DELTA,
     LOCAL_STEPS_KEY,
     UPDATE_KEY,
+    AggregationError,
     Arrays,
     ClientUpdate,
     UpdateError,
     check_update,
+    form_fault,
 )
 from strategies.wire import decode_arrays
 
@@ -96,11 +98,14 @@ class Intake:
         """Return the delta that the updates become: step 3.
 
         Raises:
-            AggregationError: If the aggregator cannot use them.
+            AggregationError: If the aggregator cannot use them, or what it makes of them does not
+                have the model's form.
         """
-        if self._fold is not None:
-            return self._fold.result()
-        return self._aggregator(self._updates)
+        fold = self._fold
+        delta = self._aggregator(self._updates) if fold is None else fold.result()
+        if self._like is not None and (fault := form_fault(delta, self._like)):
+            raise AggregationError(f"what the aggregator returned is no delta: {fault}")
+        return delta
 
     def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
         update = _decode(proxy, result, self._codec, self._like)

@@ -85,7 +85,8 @@ def check_update(update: ClientUpdate, like: Sequence[NDArray[Any]]) -> None:
     reason = (
         _example_count_fault(update.num_examples)
         or _step_count_fault(update.local_steps)
-        or _array_fault(update.delta, like)
+        or form_fault(update.delta, like)
+        or _finiteness_fault(update.delta)
     )
     if reason is not None:
         raise UpdateError(update.participant, reason)
@@ -108,14 +109,20 @@ def _step_count_fault(local_steps: object) -> str | None:
     return None
 
 
-def _array_fault(delta: Arrays, like: Sequence[NDArray[Any]]) -> str | None:
-    if len(delta) != len(like):
-        return f"it has {len(delta)} arrays, the model has {len(like)}"
-    for index, (array, expected) in enumerate(zip(delta, like, strict=True)):
+def form_fault(arrays: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]]) -> str | None:
+    """Say in which way arrays differ in number, shape or dtype from those of a model."""
+    if len(arrays) != len(like):
+        return f"it has {len(arrays)} arrays, the model has {len(like)}"
+    for index, (array, expected) in enumerate(zip(arrays, like, strict=True)):
         if array.shape != expected.shape:
             return f"array {index} has shape {array.shape}, the model's has {expected.shape}"
         if array.dtype != expected.dtype:
             return f"array {index} has dtype {array.dtype}, the model's has {expected.dtype}"
+    return None
+
+
+def _finiteness_fault(delta: Arrays) -> str | None:
+    for index, array in enumerate(delta):
         if bad := num_not_finite(array):
             return f"array {index} holds {bad} values that are not finite"
     return None

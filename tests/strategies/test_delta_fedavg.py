@@ -267,6 +267,22 @@ def test_the_aggregator_is_an_argument():
     np.testing.assert_array_equal(new[0], [101.0, 102.0])
 
 
+@pytest.mark.parametrize(
+    ("delta", "fault"),
+    [
+        ([np.zeros(2, np.float32)], "it has 1 arrays, the model has 2"),
+        ([np.zeros(2), np.zeros((), np.float32)], "array 0 has dtype float64"),
+        ([np.zeros(3, np.float32), np.zeros((), np.float32)], "array 0 has shape (3,)"),
+    ],
+)
+def test_what_an_aggregator_returns_has_the_form_of_the_model(flower_log, delta, fault):
+    outcome = aggregate(in_a_round(aggregator=lambda _: delta), reply("0", arrays([1, 1], 1)))
+
+    assert outcome == (None, {})
+    assert "what the aggregator returned is no delta" in flower_log.text
+    assert fault in flower_log.text
+
+
 def test_updates_that_an_aggregator_cannot_use_change_nothing_and_it_is_said_why(flower_log):
     def refuse(updates):
         raise AggregationError("five are needed")
