@@ -16,6 +16,12 @@ from strategies.krum import Krum, MultiKrum
 from strategies.robust_aggregators import NormClippedMean, TrimmedMean, coordinate_median
 from strategies.updates import AggregationError, Arrays, ClientUpdate
 
+
+def name_of(aggregator: Aggregator) -> str:
+    """The same in every process, unlike the repr of a function."""
+    return getattr(aggregator, "__name__", repr(aggregator))
+
+
 ROBUST: list[Aggregator] = [
     coordinate_median,
     TrimmedMean(0.3),
@@ -151,7 +157,7 @@ def test_flowers_own_strategies_agree(ours: Aggregator, theirs: Any):
 
 
 @pytest.mark.parametrize("lie", [1e6, -1e6, 1e30])
-@pytest.mark.parametrize("aggregator", ROBUST, ids=repr)
+@pytest.mark.parametrize("aggregator", ROBUST, ids=name_of)
 def test_three_liars_of_ten_move_it_little_where_they_move_the_mean_anywhere(aggregator, lie):
     generator = np.random.default_rng(1)
     honest = [generator.normal(1.0, 0.1, 50).astype(np.float32) for _ in range(7)]
@@ -165,7 +171,7 @@ def test_three_liars_of_ten_move_it_little_where_they_move_the_mean_anywhere(agg
     assert np.abs(result_of(weighted_mean, updates)).max() > 1e5
 
 
-@pytest.mark.parametrize("aggregator", ROBUST, ids=repr)
+@pytest.mark.parametrize("aggregator", ROBUST, ids=name_of)
 def test_a_claimed_number_of_examples_moves_nothing(aggregator):
     generator = np.random.default_rng(2)
     values = [generator.standard_normal(20).astype(np.float32) for _ in range(10)]
