@@ -59,7 +59,7 @@ def _bytes(figure: Figure, study: Study, results: Results) -> None:
         ylabel="final accuracy (%); shaded: within half a point",
         xscale="log",
     )
-    by_bytes.margins(x=0.25, y=0.25)
+    by_bytes.margins(x=0.4, y=0.25)
     by_bytes.grid(alpha=0.3)
 
 
@@ -139,7 +139,12 @@ def _grid(figure: Figure, study: Study, results: Results) -> None:
         f"accuracy on the test set (%); bold: within {_GRID_WITHIN:.0f} points of the {rows[0]} "
         "when nobody lies"
     )
-    figure.colorbar(image, label="points of accuracy lost", format=lambda v, _: f"{-v:.0f}")
+    figure.colorbar(
+        image,
+        label="points of accuracy lost",
+        ticks=range(-20, 1, 5),
+        format=lambda v, _: f"{abs(v):.0f}",
+    )
 
 
 def _seeds(figure: Figure, study: Study, results: Results) -> None:
