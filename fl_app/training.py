@@ -176,6 +176,7 @@ def evaluate(
     """
     if len(examples) == 0:
         raise ValueError("there are no examples to evaluate on")
+    keep_freed_memory()
     device = device or torch.device("cpu")
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
