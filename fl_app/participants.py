@@ -142,7 +142,7 @@ class Participants:
             and self._nodes[node_id].properties == {PARTICIPANT_KEY: expected[node_id]}
             for node_id in probes
         )
-        rest = [node_id for node_id in node_ids if node_id not in set(probes)]
+        rest = sorted(set(node_ids) - set(probes))
         if not believed:
             self._ask(rest)
             return
