@@ -3,7 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Context, Message, RecordDict
 from flwr.client import NumPyClient
 from flwr.common import GetPropertiesIns, NDArrays, ndarrays_to_parameters
@@ -12,25 +11,15 @@ from flwr.server import ServerConfig
 from flwr.server.compat import LegacyContext
 from flwr.server.strategy import FedAdam, FedAvg, FedMedian, Krum
 from flwr.server.workflow import DefaultWorkflow
-from torch import Tensor, nn
+from torch import Tensor
 
 from fl_app.client_app import app, client_fn
 from fl_app.errors import ConfigError
 from fl_app.models import MODELS, build_model, get_weights
 from fl_app.workflow import FederatedWorkflow, WorkflowSettings
 from strategies import DeltaFedAvg
+from tests.linear_model import Linear
 from tests.local_grid import LocalGrid
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

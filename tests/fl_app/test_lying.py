@@ -5,25 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from torch import Tensor, nn
 
 from fl_app.models import MODELS
 from strategies.adversaries import draw_adversaries
+from tests.linear_model import Linear
 from tests.local_run import run_app, summary_of
 
 LIARS = 0.3
-
-
-class Linear(nn.Module):
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Error, Message
 from safetensors.numpy import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from fl_app.artifacts import RunDirectory
 from fl_app.checkpoint import ResumeError
@@ -25,24 +24,12 @@ from fl_app.training import LocalUpdate, local_update
 from strategies.privacy_ledger import epsilon_of, noise_multiplier_for
 from strategies.transforms import norm_of
 from strategies.updates import Arrays
+from tests.linear_model import Linear
 from tests.local_grid import LocalGrid
 from tests.local_run import run_app, run_on, summary_of
 
 DELTA = 1e-5
 Z = 2.0
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Error, Message
-from torch import Tensor, nn
 
 from fl_app.checkpoint import ResumeError
 from fl_app.client_app import app as client_app
 from fl_app.models import MODELS
 from fl_app.participants import QuorumError
+from tests.linear_model import Linear
 from tests.local_grid import LocalGrid
 from tests.local_run import run_app, run_on, summary_of
 
@@ -23,19 +22,6 @@ REMEMBERING: list[dict[str, Any]] = [
     {"server-optimizer": "yogi(lr=0.05)", "codec": "top-k(fraction=0.05)", "momentum": 0.5},
     {"server-optimizer": "torch-adam(lr=0.01)", "server-lr-schedule": "cosine(rounds=6)"},
 ]
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

@@ -8,26 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from safetensors.numpy import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from fl_app.config import RunConfig
 from fl_app.data import Examples, load_dataset
 from fl_app.local_data import local_data
 from fl_app.models import MODELS, build_model, get_weights
+from tests.linear_model import Linear
 from tests.local_run import run_app
 
 ROUNDS, STEPS, RATE, PARTICIPANTS = 4, 3, 0.1, 3
-
-
-class Linear(nn.Module):
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 def gradient(weights: list[Tensor], examples: Examples) -> list[Tensor]:

@@ -5,32 +5,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Error, Message
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
 from safetensors.numpy import load_file
-from torch import Tensor, nn
 
 from fl_app.models import MODELS
 from fl_app.stopping import FailedRoundsError
 from strategies.secure_range import secure_range
+from tests.linear_model import Linear
 from tests.local_grid import Fault
 from tests.local_run import run_app, summary_of
 
 PLAIN = {"secure-aggregation": False}
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Message
 from safetensors.numpy import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from fl_app.artifacts import RunDirectory, weights_digest
 from fl_app.client_app import app as client_app
@@ -20,19 +19,9 @@ from fl_app.errors import ConfigError, UserError
 from fl_app.models import MODELS, build_model, get_weights, set_weights, travelling_names
 from fl_app.participants import QuorumError
 from fl_app.training import LocalUpdate, evaluate, local_update
+from tests.linear_model import Linear
 from tests.local_grid import Fault, LocalGrid
 from tests.local_run import run_app, run_on, summary_of
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from torch import Tensor, nn
 
 from fl_app.models import MODELS
 from scripts import contract
 from scripts.launch_options import plan_launch
 from scripts.marked_tables import PROJECT
 from strategies.registry import PARTS
+from tests.linear_model import Linear
 from tests.local_run import run_app, summary_of
 
 # Flower's command line, which reads run configs, imports what its own dependency deprecates.
@@ -52,19 +51,6 @@ def examples() -> list[Example]:
 
 
 every_example = pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
-
-
-class Linear(nn.Module):
-    """A small model, so that rounds take milliseconds."""
-
-    num_classes = 10
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(28 * 28, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
 
 
 @pytest.fixture
