@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from strategies.model_vector import bytes_of, from_vector, num_values, to_vector
 from strategies.quantisation import UniformLevels
-from strategies.updates import Arrays
+from strategies.updates import Arrays, form_fault
 from strategies.value_formats import VALUE_FORMATS, ValueFormat
 
 
@@ -83,13 +83,8 @@ class Identity:
 
     def decode(self, payload: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]]) -> Arrays:
         """See `Codec`."""
-        if len(payload) != len(like):
-            raise ValueError(f"it has {len(payload)} arrays, the model has {len(like)}")
-        for index, (array, expected) in enumerate(zip(payload, like, strict=True)):
-            for what in ("shape", "dtype"):
-                is_, should_be = getattr(array, what), getattr(expected, what)
-                if is_ != should_be:
-                    raise ValueError(f"array {index} has {what} {is_}, the model's has {should_be}")
+        if fault := form_fault(payload, like):
+            raise ValueError(fault)
         return list(payload)
 
 
