@@ -130,7 +130,9 @@ def measure(num_nodes: int, rounds: int) -> list[Cost]:
         with federation_of(num_nodes, poll) as (federation, nodes):
             run(federation, nodes, 1)  # the first one finds nothing compiled or cached
             for name, case in _EVALUATION.items():
-                costs.append(Cost(poll, name, *run(federation, nodes, rounds, **case)))
+                cost = Cost(poll, name, *run(federation, nodes, rounds, **case))
+                print(f"poll {poll} s, evaluation {name}: {cost.rounds} s", file=sys.stderr)
+                costs.append(cost)
     return costs
 
 

@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,10 +16,10 @@ from torchvision import datasets, transforms
 
 from fl_app.data import Examples, normalise
 from fl_app.local_sgd import Precision, TrainingSettings
-from fl_app.models import SimpleCNN, build_model, get_weights, set_weights
+from fl_app.models import build_model, get_weights
 from fl_app.training import cpu_threads, evaluate, local_update
 from scripts.benchmark_table import Row, interleave, median_ratio, spread
-from scripts.reference import train_locally
+from scripts.reference import TextbookCNN, train_locally
 
 _BATCH, _RATE, _SEED = 32, 0.01, 1
 _ROUND_EXAMPLES, _TEST_EXAMPLES = 60_000, 10_000  # the reference experiment's
@@ -62,21 +61,9 @@ def pictures(data_dir: Path, number: int) -> tuple[Pictures, str]:
         return Pictures(pixels, draw(0, 10, (number,))), "random images of MNIST's shape"
 
 
-class TextbookCNN(SimpleCNN):
-    """The same function in the order in which it is usually written, relu before pooling."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images [N, 1, 28, 28] to log-probabilities [N, 10]."""
-        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        return F.log_softmax(self.fc2(F.relu(self.fc1(x.flatten(1)))), dim=1)
-
-
 def train_naive(data: Pictures, threads: int) -> None:
     """Train one epoch with the textbook loop."""
-    with torch.random.fork_rng(devices=[]):
-        model = TextbookCNN()
-    set_weights(model, get_weights(build_model("simple-cnn", _SEED)))
+    model = TextbookCNN.with_weights_of(build_model("simple-cnn", _SEED))
     with cpu_threads(threads):
         train_locally(
             model,

@@ -21,12 +21,30 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision import datasets, transforms
 
-from fl_app.models import build_model
+from fl_app.models import SimpleCNN, build_model
 from fl_app.paths import resolve_data_dir
 from fl_app.seeding import training_generator
 
 State = dict[str, Tensor]
 Shard = Dataset[Any]  # of pairs (image, label)
+
+
+class TextbookCNN(SimpleCNN):
+    """SimpleCNN as it is usually written: torch's own layers, relu before pooling."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [N, 1, 28, 28] to log-probabilities [N, 10]."""
+        x = F.max_pool2d(F.relu(self.conv1(images)), 2)
+        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
+        return F.log_softmax(self.fc2(F.relu(self.fc1(x.flatten(1)))), dim=1)
+
+    @classmethod
+    def with_weights_of(cls, model: nn.Module) -> "TextbookCNN":
+        """Return one with the weights of a SimpleCNN; the global random state stays as it was."""
+        with torch.random.fork_rng(devices=[]):
+            textbook = cls()
+        textbook.load_state_dict(model.state_dict())
+        return textbook
 
 
 def train_locally(
@@ -154,7 +172,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     arguments = parser.parse_args()
 
-    model = build_model("simple-cnn", arguments.seed)
+    model = TextbookCNN.with_weights_of(build_model("simple-cnn", arguments.seed))
     data_dir = resolve_data_dir(
         str(Path(arguments.data_dir).resolve()) if arguments.data_dir else ""
     )

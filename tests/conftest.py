@@ -1,5 +1,6 @@
 """Fixtures that several rooms share."""
 
+import logging
 import os
 import tomllib
 from pathlib import Path
@@ -36,6 +37,15 @@ def mnist_dir() -> Path:
     if not configured or not (Path(configured) / "MNIST/raw/train-images-idx3-ubyte").is_file():
         pytest.skip("MNIST is not here: set DELTA_FEDAVG_DATA_DIR to the folder that holds MNIST/")
     return Path(configured)
+
+
+@pytest.fixture
+def flower_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    """What is logged; Flower's logger, which the project logs to, does not pass on by itself."""
+    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
+    return caplog
 
 
 @pytest.fixture

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from fl_app.client_app import app as client_app
 from fl_app.data import load_dataset
-from fl_app.models import MODELS, build_model, register_model
+from fl_app.models import MODELS, SimpleCNN, build_model, register_model
 from fl_app.server_app import app as server_app
 from fl_app.training import cpu_threads
-from scripts.reference import as_shard, reference_rounds
+from scripts.reference import TextbookCNN, as_shard, reference_rounds
 from tests.exact_cnn import ExactCNN
 from tests.local_grid import LocalGrid
 
@@ -76,9 +76,12 @@ def reference_weights(config: dict[str, Any], seed: int | None = None) -> Weight
     n, participants = len(train), config["num-participants"]
     edges = [i * n // participants for i in range(participants + 1)]
     ranges = [slice(a, b) for a, b in pairwise(edges)]
+    model = build_model(config["model"], config["seed"])
+    if type(model) is SimpleCNN:
+        model = TextbookCNN.with_weights_of(model)
     with cpu_threads(1):  # like the participants': kernels sum in another order with more
         *_, last = reference_rounds(
-            build_model(config["model"], config["seed"]),
+            model,
             [as_shard(train.images[r], train.labels[r]) for r in ranges],
             [r.stop - r.start for r in ranges],
             rounds=config["num-server-rounds"],

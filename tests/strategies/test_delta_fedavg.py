@@ -1,5 +1,4 @@
 import inspect
-import logging
 import random
 from dataclasses import replace
 from random import Random
@@ -89,12 +88,6 @@ def aggregate(strategy: DeltaFedAvg, *results: Any, failures: Any = ()):
         server_round=1, results=list(results), failures=list(failures)
     )
     return (None if parameters is None else parameters_to_ndarrays(parameters)), metrics
-
-
-@pytest.fixture
-def flower_log(caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("flwr"), "propagate", True)
-    return caplog
 
 
 # A drop-in for FedAvg
