@@ -73,6 +73,7 @@ def examine(options: argparse.Namespace) -> Iterator[Finding]:
     torch = guarded("torch", _torch)
     yield from torch
     yield from guarded("processor", _resources)
+    yield from guarded("compiler", _compiler)
     yield from guarded("disk", lambda: _disks(options.data))
     if options.data:
         if any(finding.level == "FAIL" for finding in torch):
@@ -110,6 +111,12 @@ def _resources() -> Iterable[Finding]:
     from scripts.doctor_machine import check_resources
 
     return check_resources()
+
+
+def _compiler() -> Iterable[Finding]:
+    from scripts.doctor_machine import check_compiler
+
+    return check_compiler()
 
 
 def _disks(data: Path | None) -> Iterable[Finding]:

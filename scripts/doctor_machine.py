@@ -18,6 +18,7 @@ DISTRIBUTION = "delta-fedavg"
 _GIB = 2**30
 _LEAST_MEMORY, _LEAST_DISK, _ENOUGH_DISK = 2 * _GIB, 1 * _GIB, 5 * _GIB
 _TORCH_SECONDS = 120
+_WITHOUT_COMPILER = "Training of convolutions takes half as long again without; install gcc"
 # In a process of its own: a library built for another processor ends the one that loads it.
 _TORCH_PROBE = """
 import json, torch
@@ -117,6 +118,27 @@ def check_resources() -> Iterator[Finding]:
         )
     else:
         yield ok("memory", f"{memory / _GIB:.1f} GiB available")
+
+
+def check_compiler() -> Iterator[Finding]:
+    """Compile a few lines of C and load them, as training does with its gradients."""
+    from strategies.c_library import (
+        COMPILER_VARIABLE,
+        CompilationError,
+        build_library,
+        find_compiler,
+    )
+
+    compiler = find_compiler()
+    if compiler is None:
+        yield warn("compiler", f"none. {_WITHOUT_COMPILER}, or name one in {COMPILER_VARIABLE}.")
+        return
+    try:
+        build_library(compiler, "doctor", "int answer(void) { return 42; }")
+    except CompilationError as error:
+        yield warn("compiler", f"{compiler} does not work: {error}. {_WITHOUT_COMPILER}.")
+    else:
+        yield ok("compiler", f"{compiler} works")
 
 
 def available_memory() -> int | None:

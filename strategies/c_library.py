@@ -24,6 +24,15 @@ _FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 _SECONDS = 60
 
 
+class CompilationError(Exception):
+    """There is a compiler, but no library came of it; says why."""
+
+
+def find_compiler() -> str | None:
+    """Return the path of the C compiler, if there is one."""
+    return shutil.which(os.environ.get(COMPILER_VARIABLE, "cc") or "")
+
+
 def load_library(name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CDLL | None:
     """Load a library, built before if that was not done yet.
 
@@ -36,9 +45,22 @@ def load_library(name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CD
         The library, or `None` where there is no compiler, or it fails: then a line in the log
         says why.
     """
-    compiler = shutil.which(os.environ.get(COMPILER_VARIABLE, "cc") or "")
+    compiler = find_compiler()
     if compiler is None:
         return None
+    try:
+        return build_library(compiler, name, source, flags)
+    except CompilationError as error:
+        log(WARNING, "%s is not compiled, and does without: %s: %s", name, compiler, error)
+        return None
+
+
+def build_library(compiler: str, name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """Do the same with a compiler that is there.
+
+    Raises:
+        CompilationError: If the compiler fails, or the library cannot be kept or loaded.
+    """
     command = [compiler, *_FLAGS, *flags]
     try:
         built = _cache_folder() / f"{name}-{_fingerprint(command, source)}.so"
@@ -47,11 +69,10 @@ def load_library(name: str, source: str, flags: Sequence[str] = ()) -> ctypes.CD
         _build(command, source, built)
         return ctypes.CDLL(str(built))
     except subprocess.CalledProcessError as error:
-        reason = error.stderr.decode(errors="replace").strip()
+        said = error.stderr.decode(errors="replace").strip()
+        raise CompilationError(said or f"exit status {error.returncode}") from error
     except (OSError, subprocess.SubprocessError) as error:
-        reason = str(error)
-    log(WARNING, "%s is not compiled, and does without: %s: %s", name, compiler, reason)
-    return None
+        raise CompilationError(str(error)) from error
 
 
 def _cache_folder() -> Path:

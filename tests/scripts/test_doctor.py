@@ -4,6 +4,7 @@ import datetime as dt
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -459,6 +460,29 @@ def test_little_room_on_a_disk_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_resources_are_told() -> None:
     assert set(levels(list(doctor_machine.check_resources()))) == {"processor", "memory"}
+
+
+@pytest.mark.parametrize(
+    ("compiler", "level", "told"),
+    [
+        ("", "warn", "none. Training of convolutions takes half as long again"),
+        ("false", "warn", "does not work: exit status 1. Training"),
+        pytest.param(
+            "cc",
+            "ok",
+            "cc works",
+            marks=pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler"),
+        ),
+    ],
+)
+def test_a_compiler_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, level: str, told: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DELTA_FEDAVG_CC", compiler)
+    [finding] = doctor_machine.check_compiler()
+    assert finding.level == level
+    assert told in finding.message
 
 
 # The data
