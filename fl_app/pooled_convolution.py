@@ -18,8 +18,8 @@ def pooled_convolution(images: Tensor, convolution: nn.Conv2d) -> Tensor:
     Where there is a C compiler the gradients are computed by `fl_app.compiled_pooling`, which
     skips what the pooling has made zero; they differ from torch's by round-off. That is so for
     float32 on up to three CPU threads, and a convolution without stride, dilation, padding or
-    groups; everything else is left to torch. Under autocast the convolution is computed in the
-    low precision and its gradients in float32.
+    groups; everything else, evaluation too, is left to torch. Under autocast the convolution is
+    computed in the low precision and its gradients in float32.
 
     Args:
         images: What the convolution takes, [N, C, H, W].
@@ -36,7 +36,8 @@ def pooled_convolution(images: Tensor, convolution: nn.Conv2d) -> Tensor:
 
 def _suits(images: Tensor, convolution: nn.Conv2d) -> bool:
     return (
-        images.dtype == convolution.weight.dtype == torch.float32
+        torch.is_grad_enabled()
+        and images.dtype == convolution.weight.dtype == torch.float32
         and images.device.type == convolution.weight.device.type == "cpu"
         and images.ndim == 4
         and convolution.stride == convolution.dilation == (1, 1)

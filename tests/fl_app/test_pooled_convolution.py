@@ -172,9 +172,6 @@ def test_what_needs_no_gradient_gets_none():
     assert images.grad is not None
     assert torch.equal(convolution.weight.grad, before)
 
-    with torch.inference_mode():
-        assert not pooled_convolution(images, convolution).requires_grad
-
 
 @needs_compiler
 def test_a_convolution_without_bias():
@@ -235,9 +232,11 @@ def test_everything_else_is_left_to_torch(images: Tensor, convolution: nn.Conv2d
     assert torch.equal(pooled_convolution(images, convolution), textbook(images, convolution))
 
 
-def test_many_threads_are_left_to_torch():
+def test_many_threads_and_evaluation_are_left_to_torch():
     images, convolution = batch(CASES[0])
     with cpu_threads(4):
+        assert not is_compiled(images, convolution)
+    with torch.inference_mode():
         assert not is_compiled(images, convolution)
 
 
