@@ -1,27 +1,27 @@
-"""The weighted sum in C, where the machine has a compiler; the same bits as NumPy's.
+"""What is done in C where the machine has a compiler: weighted sums, and the look for NaN.
 
 NumPy takes three passes over float64 blocks per update. Compiled, the sum of several updates
-stays in a register, and the time is that of reading them. It is built once per process, in
-the background, in a temporary folder that is gone a moment later; until then, and where there
-is no compiler, `strategies.weighted_sum` uses NumPy.
+stays in registers, and the time is that of reading them; and both take one call for all arrays
+of a model, however small these are. It is built once per process, in the background, in a
+temporary folder that is gone a moment later; until then, and where there is no compiler,
+`strategies.weighted_sum` and `strategies.finite` use NumPy, with the same results.
 """
 
-import ctypes
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from logging import DEBUG
 from pathlib import Path
+from typing import Any
 
+import cffi
 import numpy as np
 from flwr.common.logger import log
 from numpy.typing import NDArray
-
-from strategies.updates import Arrays
 
 COMPILER_VARIABLE = "DELTA_FEDAVG_CC"
 """The environment's choice of C compiler; empty: none, use NumPy."""
@@ -29,128 +29,167 @@ COMPILER_VARIABLE = "DELTA_FEDAVG_CC"
 _SOURCE = r"""
 #include <stdint.h>
 
-enum { BLOCK = 2048 };  /* float64 values; a block stays in the first-level cache */
+enum {
+    BLOCK = 128,   /* values; as float64 they stay in the first-level cache */
+    GROUP = 16,    /* updates read at a time; of more, the processor loses track */
+    LANES = 4,     /* values in a vector */
+    VECTORS = 16   /* vectors that are summed at a time, in registers */
+};
+typedef double doubles __attribute__((vector_size(8 * LANES), aligned(8), may_alias));
 
 /* total[j] += sum of counts[u] * values[u][start + j], in the order of u. */
-static void add(double *restrict total, int64_t n, int64_t start,
+static void add(double *total, int64_t n, int64_t start,
                 const float *const *values, const double *counts, int64_t k)
 {
-    for (; k >= 8; k -= 8, values += 8, counts += 8) {
-        const float *a = values[0] + start, *b = values[1] + start, *c = values[2] + start,
-                    *d = values[3] + start, *e = values[4] + start, *f = values[5] + start,
-                    *g = values[6] + start, *h = values[7] + start;
-        const double na = counts[0], nb = counts[1], nc = counts[2], nd = counts[3],
-                     ne = counts[4], nf = counts[5], ng = counts[6], nh = counts[7];
-        for (int64_t j = 0; j < n; j++) {
-            double x = total[j];
-            x += na * a[j]; x += nb * b[j]; x += nc * c[j]; x += nd * d[j];
-            x += ne * e[j]; x += nf * f[j]; x += ng * g[j]; x += nh * h[j];
-            total[j] = x;
+    int64_t j = 0;
+    for (; j + VECTORS * LANES <= n; j += VECTORS * LANES) {
+        doubles *at = (doubles *)(total + j), sum[VECTORS];
+        for (int v = 0; v < VECTORS; v++) sum[v] = at[v];
+        for (int64_t u = 0; u < k; u++) {
+            const float *x = values[u] + start + j;
+            for (int v = 0; v < VECTORS; v++, x += LANES)
+                sum[v] += counts[u] * (doubles){x[0], x[1], x[2], x[3]};
         }
+        for (int v = 0; v < VECTORS; v++) at[v] = sum[v];
     }
-    for (; k > 0; k--, values++, counts++) {
-        const float *a = values[0] + start;
-        const double na = counts[0];
-        for (int64_t j = 0; j < n; j++) total[j] += na * a[j];
-    }
+    for (; j < n; j++)
+        for (int64_t u = 0; u < k; u++) total[j] += counts[u] * values[u][start + j];
 }
 
-/* Per array: totals[i] += weighted sum; or, where means is given, means[i] = all of it / divisor.
+/* Per array, before[i], if there is any, plus the weighted sum: into totals[i], which may be
+   before[i]; or, where means is given, that / divisor into means[i].
    values holds the k updates of the first array, then those of the second, and so on. */
 void weighted_sum(int64_t arrays, const int64_t *sizes, int64_t k, const float *const *values,
-                  const double *counts, double *const *totals, double divisor,
-                  float *const *means)
+                  const double *counts, const double *const *before, double *const *totals,
+                  float *const *means, double divisor)
 {
     double block[BLOCK];
     for (int64_t i = 0; i < arrays; i++, values += k)
         for (int64_t start = 0; start < sizes[i]; start += BLOCK) {
             int64_t n = sizes[i] - start < BLOCK ? sizes[i] - start : BLOCK;
-            if (!means) {
-                add(totals[i] + start, n, start, values, counts, k);
-                continue;
-            }
-            for (int64_t j = 0; j < n; j++) block[j] = totals ? totals[i][start + j] : 0;
-            add(block, n, start, values, counts, k);
-            for (int64_t j = 0; j < n; j++) means[i][start + j] = (float)(block[j] / divisor);
+            const double *old = before ? before[i] + start : 0;
+            double *sum = means ? block : totals[i] + start;
+            if (sum != old)
+                for (int64_t j = 0; j < n; j++) sum[j] = old ? old[j] : 0;
+            for (int64_t u = 0; u < k; u += GROUP)
+                add(sum, n, start, values + u, counts + u, k - u < GROUP ? k - u : GROUP);
+            if (means)
+                for (int64_t j = 0; j < n; j++) means[i][start + j] = (float)(sum[j] / divisor);
         }
 }
+
+/* Whether no float32 is infinite or NaN: those are the ones whose exponent is all ones. */
+int all_finite(int64_t arrays, const int64_t *sizes, const uint32_t *const *bits)
+{
+    const uint32_t exponent = 0x7f800000;
+    for (int64_t i = 0; i < arrays; i++) {
+        uint32_t found = 0;
+        for (int64_t j = 0; j < sizes[i]; j++) found |= (bits[i][j] & exponent) == exponent;
+        if (found) return 0;
+    }
+    return 1;
+}
+"""
+_DECLARATIONS = """
+void weighted_sum(int64_t arrays, int64_t *sizes, int64_t k, void **values, double *counts,
+                  void **before, void **totals, void **means, double divisor);
+int all_finite(int64_t arrays, int64_t *sizes, void **bits);
 """
 # A multiplication and an addition are not to become one: it would round once where NumPy
 # rounds twice.
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
 _SECONDS = 60
+_FLOAT32 = np.dtype(np.float32)
 
-Totals = list[NDArray[np.float64]]
-Kernel = Callable[[Sequence[Arrays], Sequence[int], Totals | None, float, Arrays | None], None]
+Arrays = Sequence[NDArray[Any]]
+
+
+class Kernels:
+    """The compiled functions, for arrays that `takes` knows."""
+
+    def __init__(self, library: Path) -> None:
+        self._ffi = cffi.FFI()
+        self._ffi.cdef(_DECLARATIONS)
+        self._functions = self._ffi.dlopen(str(library))
+
+    def weighted_sum(
+        self,
+        updates: Sequence[Arrays],
+        counts: Sequence[int],
+        before: Arrays | None,
+        after: Arrays,
+        n: int | None = None,
+    ) -> None:
+        """Add counts * updates to `before`, if there is any, and write that to `after`.
+
+        Args:
+            updates: What to add, in this order.
+            counts: The number of examples of each.
+            before: The sum of earlier updates, in float64.
+            after: Where to write: float64 totals, which may be `before`; or, where `n` is given,
+                float32 means.
+            n: What to divide by.
+        """
+        none, written = self._ffi.NULL, self._pointers(after)
+        self._functions.weighted_sum(
+            *_sizes(after),
+            len(updates),
+            self._pointers([arrays[i] for i in range(len(after)) for arrays in updates]),
+            counts,
+            none if before is None else self._pointers(before),
+            written if n is None else none,
+            none if n is None else written,
+            1 if n is None else n,
+        )
+
+    def all_finite(self, arrays: Arrays) -> bool:
+        """Tell whether no value is NaN or infinite."""
+        return bool(self._functions.all_finite(*_sizes(arrays), self._pointers(arrays)))
+
+    def _pointers(self, arrays: Arrays) -> list[Any]:
+        return [self._ffi.from_buffer(array) for array in arrays]
+
+
+def _sizes(arrays: Arrays) -> tuple[int, list[int]]:
+    return len(arrays), [array.size for array in arrays]
 
 
 @lru_cache(maxsize=1)
-def load() -> Kernel | None:
-    """Build the kernel; `None` if this machine cannot."""
+def load() -> Kernels | None:
+    """Build the kernels; `None` if this machine cannot."""
     compiler = os.environ.get(COMPILER_VARIABLE, "cc")
     if not compiler or shutil.which(compiler) is None:
         return None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source, library = Path(folder, "sum.c"), Path(folder, "sum.so")
+        source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         source.write_text(_SOURCE, encoding="utf-8")
         command = [compiler, *_FLAGS, "-o", str(library), str(source)]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
-            function = ctypes.CDLL(str(library)).weighted_sum
+            return Kernels(library)
         except (OSError, subprocess.SubprocessError) as error:
             log(DEBUG, "sums stay with NumPy: %s cannot build them: %s", compiler, error)
             return None
-    function.restype = None
-    return _wrapped(function)
 
 
 _building: threading.Thread | None = None
 
 
-def available() -> Kernel | None:
-    """Return the kernel if it is built by now; the first call has it built meanwhile."""
+def available() -> Kernels | None:
+    """Return the kernels if they are built by now; the first call has them built meanwhile."""
     global _building
     if _building is None:
-        _building = threading.Thread(target=load, name="build weighted sum")
+        _building = threading.Thread(target=load, name="build kernels")
         _building.start()
     return None if _building.is_alive() else load()
 
 
-def takes(updates: Sequence[Arrays]) -> bool:
-    """Tell whether the kernel knows such arrays: float32, in C's layout, and no mere scalars."""
+def takes(arrays: Arrays) -> bool:
+    """Tell whether the kernels know such arrays: float32, in C's layout, and no mere scalars."""
     return all(
         isinstance(a, np.ndarray)
-        and a.dtype == np.float32
+        and a.dtype == _FLOAT32
         and a.flags.c_contiguous
         and a.flags.aligned
-        for arrays in updates
         for a in arrays
     )
-
-
-def _wrapped(function: Callable[..., None]) -> Kernel:
-    def kernel(
-        updates: Sequence[Arrays],
-        counts: Sequence[int],
-        totals: Totals | None,
-        divisor: float,
-        means: Arrays | None,
-    ) -> None:
-        form = means or totals or []
-        num_arrays = len(form)
-        function(
-            ctypes.c_int64(num_arrays),
-            (ctypes.c_int64 * num_arrays)(*(a.size for a in form)),
-            ctypes.c_int64(len(updates)),
-            _addresses([arrays[i] for i in range(num_arrays) for arrays in updates]),
-            (ctypes.c_double * len(counts))(*counts),
-            None if totals is None else _addresses(totals),
-            ctypes.c_double(divisor),
-            None if means is None else _addresses(means),
-        )
-
-    return kernel
-
-
-def _addresses(arrays: Sequence[NDArray[np.floating]]) -> ctypes.Array[ctypes.c_void_p]:
-    return (ctypes.c_void_p * len(arrays))(*(a.__array_interface__["data"][0] for a in arrays))
