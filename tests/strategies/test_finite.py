@@ -55,7 +55,7 @@ def test_no_arrays_are_finite(kernel):
 @pytest.mark.parametrize("size", SIZES)
 def test_one_value_that_is_not_finite_is_seen_wherever_it_is(kernel, size, bits):
     array = np.ones(size, np.float32)
-    for place in {0, size // 4, size // 2, size - 1}:
+    for place in range(size):
         array[place] = float32_of(bits)
         assert not all_finite([array])
         array[place] = 1
