@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies import compiled
+from strategies import compiled_updates
 
 
 def all_finite(arrays: Sequence[NDArray[Any]]) -> bool:
@@ -15,8 +15,8 @@ def all_finite(arrays: Sequence[NDArray[Any]]) -> bool:
     Compiled where that is possible: an update then takes one call, whatever its number of
     arrays, and the time of reading it.
     """
-    kernels = compiled.available()
-    if kernels is not None and compiled.takes(arrays):
+    kernels = compiled_updates.available()
+    if kernels is not None and compiled_updates.takes(arrays):
         return kernels.all_finite(arrays)
     return not any(num_not_finite(array) for array in arrays)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from strategies import compiled
+from strategies import compiled_updates
 from strategies.updates import AggregationError, Arrays, ClientUpdate
 
 _HELD = 8  # updates that are added together, so that the totals are read and written once
@@ -103,10 +103,10 @@ def _sum_up(
     after: Arrays,
     n: int | None = None,
 ) -> None:
-    """Write `before` + sum(counts * updates), over `n` if given; see `compiled.Kernels`."""
-    kernels = compiled.available()
+    """Write `before` + sum(counts * updates), over `n` if given; see `compiled_updates.Kernels`."""
+    kernels = compiled_updates.available()
     to_take = updates if n is None else [*updates, after]  # totals are float64 in any case
-    if kernels is not None and all(map(compiled.takes, to_take)):
+    if kernels is not None and all(map(compiled_updates.takes, to_take)):
         kernels.weighted_sum(updates, counts, before, after, n)
         return
     for i in range(len(after)):

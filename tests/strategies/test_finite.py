@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strategies import compiled
+from strategies import compiled_updates
 from strategies.finite import all_finite, num_not_finite
 
 # The bits of each: quiet and signalling NaN, of both signs, and the infinities.
@@ -77,11 +77,11 @@ def test_zeros_subnormal_and_extreme_values_are_finite(kernel, value):
     assert all_finite([np.full(67, value, np.float32)])
 
 
-@pytest.mark.skipif(compiled.load() is None, reason="there is no C compiler")
+@pytest.mark.skipif(compiled_updates.load() is None, reason="there is no C compiler")
 @given(hnp.arrays(np.uint32, st.integers(0, 40), elements=bits_of_any_float))
 def test_compiled_and_numpy_agree_on_any_bits(bits):
     array = bits.view(np.float32)
-    kernels = compiled.load()
+    kernels = compiled_updates.load()
     assert kernels is not None
 
     assert kernels.all_finite([array]) == bool(np.isfinite(array).all())

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strategies import compiled
+from strategies import compiled_updates
 from strategies.aggregators import Folding, weighted_mean
+from strategies.c_library import COMPILER_VARIABLE
 from strategies.updates import AggregationError, Arrays, ClientUpdate
 from strategies.weighted_sum import WeightedSum
 from tests.strategies.test_weighted_mean_blocks import (
@@ -20,7 +21,9 @@ from tests.strategies.test_weighted_mean_blocks import (
     plain_weighted_mean,
 )
 
-needs_compiler = pytest.mark.skipif(compiled.load() is None, reason="there is no C compiler")
+needs_compiler = pytest.mark.skipif(
+    compiled_updates.load() is None, reason="there is no C compiler"
+)
 any_values = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
@@ -55,9 +58,9 @@ def test_compiled_and_numpy_give_the_same_bits_for_every_number(data: st.DataObj
     counts = data.draw(st.lists(st.integers(1, 2**40), min_size=10, max_size=10))
     updates = [ClientUpdate(str(i), [values[i].copy()], count) for i, count in enumerate(counts)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "available", compiled.load)
+        patch.setattr(compiled_updates, "available", compiled_updates.load)
         in_c = folded(updates)
-        patch.setattr(compiled, "available", lambda: None)
+        patch.setattr(compiled_updates, "available", lambda: None)
         plain = folded(updates)
 
     assert_same_bits(in_c, plain)
@@ -201,21 +204,21 @@ def test_totals_are_made_when_they_take_no_more_than_the_updates_they_replace(
 
 def test_without_a_compiler_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch):
     for compiler in ("", "no-such-compiler", "false"):
-        monkeypatch.setenv(compiled.COMPILER_VARIABLE, compiler)
-        assert compiled.load.__wrapped__() is None
+        monkeypatch.setenv(COMPILER_VARIABLE, compiler)
+        assert compiled_updates.load.__wrapped__() is None
 
 
 @needs_compiler
 def test_the_kernel_is_built_in_the_background(monkeypatch: pytest.MonkeyPatch):
-    built = compiled.load()
+    built = compiled_updates.load()
 
     def slowly():
         time.sleep(0.5)
         return built
 
-    monkeypatch.setattr(compiled, "_building", None)
-    monkeypatch.setattr(compiled, "load", slowly)
-    assert compiled.available() is None
-    assert compiled._building is not None
-    compiled._building.join()
-    assert compiled.available() is built
+    monkeypatch.setattr(compiled_updates, "_building", None)
+    monkeypatch.setattr(compiled_updates, "load", slowly)
+    assert compiled_updates.available() is None
+    assert compiled_updates._building is not None
+    compiled_updates._building.join()
+    assert compiled_updates.available() is built

@@ -1,30 +1,22 @@
-"""What is done in C where the machine has a compiler: weighted sums, and the look for NaN.
+"""What is done with updates in C, where there is a compiler: sums, and the look for NaN.
 
 NumPy takes three passes over float64 blocks per update. Compiled, the sum of several updates
-stays in registers, and the time is that of reading them; and both take one call for all arrays
-of a model, however small these are. It is built once per process, in the background, in a
-temporary folder that is gone a moment later; until then, and where there is no compiler,
-`strategies.weighted_sum` and `strategies.finite` use NumPy, with the same results.
+stays in registers, and the time is that of reading them; and there is one call for all arrays
+of a model, however small they are. The library is built in the background; until then, and
+where there is no compiler, `strategies.weighted_sum` and `strategies.finite` use NumPy, with the
+same results.
 """
 
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from logging import DEBUG
-from pathlib import Path
 from typing import Any
 
 import cffi
 import numpy as np
-from flwr.common.logger import log
 from numpy.typing import NDArray
 
-COMPILER_VARIABLE = "DELTA_FEDAVG_CC"
-"""The environment's choice of C compiler; empty: none, use NumPy."""
+from strategies.c_library import load_library
 
 _SOURCE = r"""
 #include <stdint.h>
@@ -101,8 +93,7 @@ int all_finite(int64_t arrays, int64_t *sizes, void **bits);
 """
 # A multiplication and an addition are not to become one: it would round once where NumPy
 # rounds twice.
-_FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
-_SECONDS = 60
+_FLAGS = ("-ffp-contract=off",)
 _FLOAT32 = np.dtype(np.float32)
 
 Arrays = Sequence[NDArray[Any]]
@@ -111,10 +102,11 @@ Arrays = Sequence[NDArray[Any]]
 class Kernels:
     """The compiled functions, for arrays that `takes` knows."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, path: str) -> None:
+        # ctypes takes five times as long for a pointer, which shows where arrays are small.
         self._ffi = cffi.FFI()
         self._ffi.cdef(_DECLARATIONS)
-        self._functions = self._ffi.dlopen(str(library))
+        self._functions = self._ffi.dlopen(path)
 
     def weighted_sum(
         self,
@@ -160,20 +152,9 @@ def _sizes(arrays: Arrays) -> tuple[int, list[int]]:
 
 @lru_cache(maxsize=1)
 def load() -> Kernels | None:
-    """Build the kernels; `None` if this machine cannot."""
-    compiler = os.environ.get(COMPILER_VARIABLE, "cc")
-    if not compiler or shutil.which(compiler) is None:
-        return None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
-        source.write_text(_SOURCE, encoding="utf-8")
-        command = [compiler, *_FLAGS, "-o", str(library), str(source)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
-            return Kernels(library)
-        except (OSError, subprocess.SubprocessError) as error:
-            log(DEBUG, "sums stay with NumPy: %s cannot build them: %s", compiler, error)
-            return None
+    """Build the kernels, or find them built; `None` if this machine cannot."""
+    library = load_library("updates", _SOURCE, _FLAGS)
+    return None if library is None else Kernels(library._name)
 
 
 _building: threading.Thread | None = None
