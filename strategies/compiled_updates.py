@@ -22,30 +22,29 @@ _SOURCE = r"""
 #include <stdint.h>
 
 enum {
-    BLOCK = 128,   /* values; as float64 they stay in the first-level cache */
-    GROUP = 16,    /* updates read at a time; of more, the processor loses track */
-    LANES = 4,     /* values in a vector */
-    VECTORS = 16   /* vectors that are summed at a time, in registers */
+    LANES = 4,    /* values in a vector */
+    VECTORS = 16, /* vectors that are summed at a time, in registers */
+    STRIP = VECTORS * LANES
 };
 typedef double doubles __attribute__((vector_size(8 * LANES), aligned(8), may_alias));
 
-/* total[j] += sum of counts[u] * values[u][start + j], in the order of u. */
-static void add(double *total, int64_t n, int64_t start,
+/* sum[j] += that of counts[u] * values[u][start + j], in the order of u, for n <= STRIP of j. */
+static void add(double *sum, int64_t n, int64_t start,
                 const float *const *values, const double *counts, int64_t k)
 {
-    int64_t j = 0;
-    for (; j + VECTORS * LANES <= n; j += VECTORS * LANES) {
-        doubles *at = (doubles *)(total + j), sum[VECTORS];
-        for (int v = 0; v < VECTORS; v++) sum[v] = at[v];
-        for (int64_t u = 0; u < k; u++) {
-            const float *x = values[u] + start + j;
-            for (int v = 0; v < VECTORS; v++, x += LANES)
-                sum[v] += counts[u] * (doubles){x[0], x[1], x[2], x[3]};
-        }
-        for (int v = 0; v < VECTORS; v++) at[v] = sum[v];
+    if (n < STRIP) {
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t u = 0; u < k; u++) sum[j] += counts[u] * values[u][start + j];
+        return;
     }
-    for (; j < n; j++)
-        for (int64_t u = 0; u < k; u++) total[j] += counts[u] * values[u][start + j];
+    doubles *kept = (doubles *)sum, x[VECTORS];
+    for (int v = 0; v < VECTORS; v++) x[v] = kept[v];
+    for (int64_t u = 0; u < k; u++) {
+        const float *f = values[u] + start;
+        for (int v = 0; v < VECTORS; v++, f += LANES)
+            x[v] += counts[u] * (doubles){f[0], f[1], f[2], f[3]};
+    }
+    for (int v = 0; v < VECTORS; v++) kept[v] = x[v];
 }
 
 /* Per array, before[i], if there is any, plus the weighted sum: into totals[i], which may be
@@ -55,16 +54,15 @@ void weighted_sum(int64_t arrays, const int64_t *sizes, int64_t k, const float *
                   const double *counts, const double *const *before, double *const *totals,
                   float *const *means, double divisor)
 {
-    double block[BLOCK];
+    double strip[STRIP];
     for (int64_t i = 0; i < arrays; i++, values += k)
-        for (int64_t start = 0; start < sizes[i]; start += BLOCK) {
-            int64_t n = sizes[i] - start < BLOCK ? sizes[i] - start : BLOCK;
+        for (int64_t start = 0; start < sizes[i]; start += STRIP) {
+            const int64_t n = sizes[i] - start < STRIP ? sizes[i] - start : STRIP;
             const double *old = before ? before[i] + start : 0;
-            double *sum = means ? block : totals[i] + start;
+            double *sum = means ? strip : totals[i] + start;
             if (sum != old)
                 for (int64_t j = 0; j < n; j++) sum[j] = old ? old[j] : 0;
-            for (int64_t u = 0; u < k; u += GROUP)
-                add(sum, n, start, values + u, counts + u, k - u < GROUP ? k - u : GROUP);
+            add(sum, n, start, values, counts, k);
             if (means)
                 for (int64_t j = 0; j < n; j++) means[i][start + j] = (float)(sum[j] / divisor);
         }

@@ -1,6 +1,7 @@
 """The weighted mean of updates that come one by one, in the memory of a few models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from strategies import compiled_updates
 from strategies.updates import AggregationError, Arrays, ClientUpdate
 
-_HELD = 8  # updates that are added together, so that the totals are read and written once
+_HELD = 10  # updates that are added together, so that the totals are read and written once
 _BLOCK = 2**15  # elements; two float64 buffers of this size stay in a core's cache
 
 
@@ -28,8 +29,7 @@ class WeightedSum:
         """Begin a round.
 
         Args:
-            held: How many updates to hold before they are added together. As long as there are
-                no totals it is two more, which take the same memory.
+            held: How many updates to hold before they are added together.
         """
         self._held = held
         self._first: ClientUpdate | None = None
@@ -45,9 +45,9 @@ class WeightedSum:
             AggregationError: If its arrays differ from the first one's in number or shape.
         """
         if self._first is None:
-            self._first = update
+            self._first = replace(update, delta=[_only_form(a) for a in update.delta])
         check_alike(self._first, update)
-        if len(self._arrays) >= self._held + (2 if self._totals is None else 0):
+        if len(self._arrays) == self._held:
             self._add_held()
         self._arrays.append(update.delta)
         self._counts.append(update.num_examples)
@@ -56,7 +56,7 @@ class WeightedSum:
     def _add_held(self) -> None:
         before = self._totals
         if self._totals is None:
-            self._totals = _empty_like(self._arrays[0], np.float64)
+            self._totals = _empty_like(self._arrays[0], np.float64)  # of two updates' size
         _sum_up(self._arrays, self._counts, before, self._totals)
         self._arrays, self._counts = [], []
 
@@ -80,6 +80,11 @@ def check_alike(first: ClientUpdate, other: ClientUpdate) -> None:
             f"the updates of participants {first.participant} and {other.participant} "
             "differ in shape"
         )
+
+
+def _only_form(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the same shape and dtype that takes no memory."""
+    return np.ndarray(array.shape, array.dtype, bytes(array.itemsize), strides=(0,) * array.ndim)
 
 
 def _empty_like(arrays: Arrays, dtype: DTypeLike | None = None) -> Arrays:
