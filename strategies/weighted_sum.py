@@ -22,7 +22,7 @@ class WeightedSum:
     before they are added, nor of whether the sum is compiled or NumPy's. Callers add in the
     order of the participants, and so it does not depend on that of arrival.
 
-    Takes the memory of a few updates, whatever their number; see `held`.
+    Takes the memory of `held` updates and, beyond that many, of totals of twice the size of one.
     """
 
     def __init__(self, held: int = _HELD) -> None:
