@@ -12,7 +12,7 @@ from flwr.server.strategy.aggregate import aggregate_inplace
 
 from fl_app.models import build_model, get_weights
 from scripts.benchmark_table import Row, interleave, median_ratio, spread
-from strategies import compiled_sum
+from strategies import compiled_updates
 from strategies.aggregators import weighted_mean
 from strategies.updates import Arrays, ClientUpdate, check_update
 from strategies.wire import decode_arrays
@@ -78,7 +78,7 @@ def product(results: Sequence[FitRes]) -> Arrays:
 
 def measure_aggregation(size: Size, repeats: int) -> list[Row]:
     """Measure the aggregation of one round."""
-    compiled_sum.load()
+    compiled_updates.load()
     results = replies(size)
     updates = _updates(results)
     arrays = [array for update in updates for array in update.delta]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.finite import num_not_finite
+from strategies.finite import all_finite, num_not_finite
 
 Arrays = list[NDArray[Any]]
 """A model or a delta: one array per parameter, in model order."""
@@ -122,6 +122,8 @@ def form_fault(arrays: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]]) -> 
 
 
 def _finiteness_fault(delta: Arrays) -> str | None:
+    if all_finite(delta):
+        return None
     for index, array in enumerate(delta):
         if bad := num_not_finite(array):
             return f"array {index} holds {bad} values that are not finite"

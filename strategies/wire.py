@@ -3,7 +3,7 @@
 import math
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_PREFIX = np.lib.format.MAGIC_LEN + 4  # bytes that tell how long the header is
+
+Order = Literal["C", "F"]
 
 
 def decode_array(tensor: bytes) -> NDArray[Any]:
@@ -29,28 +32,26 @@ def decode_array(tensor: bytes) -> NDArray[Any]:
     Raises:
         ValueError: If the bytes are no .npy file of numbers, or not as long as they claim.
     """
-    end = _header_end(tensor)
-    read = _read_header_once if end <= _LONGEST_HEADER_KEPT else _read_header
-    shape, fortran_order, dtype = read(tensor[:end])
-    data = memoryview(tensor)[end:]
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) != expected:
-        raise ValueError(f"shape {shape} of {dtype} takes {expected} bytes, there are {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if fortran_order else "C")
+    header = tensor[: _header_end(tensor[:_PREFIX])]
+    read = _read_header_once if len(header) <= _LONGEST_HEADER_KEPT else _read_header
+    shape, order, dtype, expected = read(header)
+    if (actual := len(tensor) - len(header)) != expected:
+        raise ValueError(f"shape {shape} of {dtype} takes {expected} bytes, there are {actual}")
+    return np.ndarray(shape, dtype, tensor, len(header), order=order)
 
 
-def _header_end(tensor: bytes) -> int:
-    """Return where the header ends by its own account, or the end of what there is."""
-    version = np.lib.format.read_magic(BytesIO(tensor[: np.lib.format.MAGIC_LEN]))
+@lru_cache(maxsize=16)  # most headers of a model, if not all, are as long as each other
+def _header_end(prefix: bytes) -> int:
+    """Return where a header with these first bytes ends, by its own account."""
+    version = np.lib.format.read_magic(BytesIO(prefix))
     if version not in _HEADER_READERS:
         raise ValueError(f"version {version} of the .npy format is not supported")
     start = np.lib.format.MAGIC_LEN + (2 if version == (1, 0) else 4)
-    length = int.from_bytes(tensor[np.lib.format.MAGIC_LEN : start], "little")
-    return min(start + length, len(tensor))
+    return start + int.from_bytes(prefix[np.lib.format.MAGIC_LEN : start], "little")
 
 
-def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, order and dtype from the bytes before the data."""
+def _read_header(header: bytes) -> tuple[tuple[int, ...], Order, np.dtype[Any], int]:
+    """Return shape, order, dtype and number of bytes of the data that follow a header."""
     stream = BytesIO(header)
     version = np.lib.format.read_magic(stream)
     try:
@@ -61,7 +62,7 @@ def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise ValueError(f"dtype {dtype} is not a number")
     if any(type(size) is not int or size < 0 for size in shape):
         raise ValueError(f"shape {shape} is not one of whole numbers")
-    return shape, fortran_order, dtype
+    return shape, "F" if fortran_order else "C", dtype, math.prod(shape) * dtype.itemsize
 
 
 # All participants send the same few headers, and NumPy takes longer to parse one than to add

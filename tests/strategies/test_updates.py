@@ -53,7 +53,7 @@ def test_an_update_of_the_models_form_passes():
         ([good_arrays()[0], np.array(np.nan, np.float32)], "array 1 holds 1 values"),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_with_the_reason(delta, reason):
+def test_arrays_that_do_not_fit_are_refused_with_the_reason(kernel, delta, reason):
     with pytest.raises(UpdateError, match=reason):
         check(delta)
 
@@ -64,7 +64,7 @@ def test_example_counts_that_are_not_positive_whole_numbers_are_refused(num_exam
         check(good_arrays(), num_examples)
 
 
-def test_infinities_that_cancel_in_a_sum_are_found():
+def test_infinities_that_cancel_in_a_sum_are_found(kernel):
     arrays = holding(np.inf)
     arrays[0][0, 0] = -np.inf
 
@@ -72,7 +72,7 @@ def test_infinities_that_cancel_in_a_sum_are_found():
         check(arrays)
 
 
-def test_finite_values_whose_sum_overflows_pass():
+def test_finite_values_whose_sum_overflows_pass(kernel):
     check([np.full((2, 3), np.finfo(np.float32).max), np.array(1, np.float32)])
 
 

@@ -239,3 +239,30 @@ def test_equal_headers_of_different_data_are_told_apart():
     assert (decode_array(second) == 2).all()
     with pytest.raises(ValueError, match="takes 24 bytes, there are 23"):
         decode_array(second[:-1])
+
+
+def test_headers_of_equal_length_are_told_apart():
+    # How long a header is, is remembered too.
+    wide, high, whole = np.zeros((2, 3), "f4"), np.zeros((3, 2), "f4"), np.zeros((2, 3), "i4")
+
+    for array in (wide, high, whole, np.asfortranarray(high)):
+        decoded = decode_array(npy(array))
+        assert (decoded.shape, decoded.dtype) == (array.shape, array.dtype)
+        assert decoded.flags.f_contiguous == array.flags.f_contiguous
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 60, 1000])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_a_header_may_have_any_length(padding, version):
+    values = np.arange(4, dtype=np.float32)
+    header = claiming("(4,)") + " " * padding + "\n"
+
+    decoded = decode_array(npy_with_header(header, values.tobytes(), version))
+
+    np.testing.assert_array_equal(decoded, values)
+
+
+@pytest.mark.parametrize("kept", range(12))
+def test_bytes_that_end_before_the_length_of_the_header_are_refused(kept):
+    with pytest.raises(ValueError, match=r"."):
+        decode_array(npy(np.zeros(3, np.float32))[:kept])
