@@ -9,6 +9,8 @@ asking 10,000 nodes for their names would take a core for minutes, and 1,000 mes
 
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from flwr.serverapp import Grid
 
@@ -40,6 +42,24 @@ def num_outstanding(grid: Grid) -> int | None:
     if not _is_simulated(grid):
         return None
     return _AHEAD_PER_CPU * _num_cpus()
+
+
+def worker_environment(runtime_env: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Tell Ray what a run's workers need beyond what they were started with.
+
+    Flower asks Ray for workers with the app on their `PYTHONPATH`. Where workers wait that have it
+    there already, and have loaded it, this is Ray's hook (`RAY_RUNTIME_ENV_HOOK`): workers are
+    given to nobody who asks for another environment than theirs.
+
+    Args:
+        runtime_env: What Flower asks for.
+
+    Returns:
+        Nothing, if that is a `PYTHONPATH` alone; else the same.
+    """
+    asked = dict(runtime_env or {})
+    only_path = set(asked) == {"env_vars"} and set(asked["env_vars"]) == {"PYTHONPATH"}
+    return {} if only_path else asked
 
 
 def _is_simulated(grid: Grid) -> bool:

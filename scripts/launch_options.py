@@ -42,6 +42,17 @@ class LaunchPlan:
     flwr_arguments: tuple[str, ...] = ()
 
     @property
+    def ray_ahead(self) -> bool:
+        """Whether Ray can be started ahead of Flower: only on this machine, and as it comes."""
+        as_it_comes = not any("init-args" in argument for argument in self.flwr_arguments)
+        return self.ray_address == "local" and as_it_comes
+
+    @property
+    def num_workers(self) -> int:
+        """How many of this machine's clients are at work at a time."""
+        return max(1, (os.cpu_count() or 1) // self.cpus_per_client)
+
+    @property
     def federation_config(self) -> str:
         """The simulation's size and resources as `flwr run --federation-config` wants them."""
         return (

@@ -10,13 +10,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.flower_when_told import go, load_ahead
 from scripts.processes import LAUNCH_ID_VARIABLE
 
 CONNECTION = "launcher"
+# Where Flower joins a Ray that was started for it; looked up in its simulation process.
+RUNTIME_ENV_HOOK = "fl_app.simulation.worker_environment"
 POLL_INTERVAL_VARIABLE = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
 _FOLDER_PREFIX = "dfa-"
 _ABANDONED_AFTER_SECONDS = 24 * 3600.0
@@ -35,12 +38,14 @@ class Launch:
     Attributes:
         id: Marks every process of the launch.
         folder: Temporary home of its Flower configuration, Ray session and SuperLink log.
-        ray_address: The Ray cluster to compute on; "local" starts one of its own.
+        ray_address: The Ray cluster to compute on; "local" lets Flower start one.
+        own_ray: Whether that cluster is the launch's own, see `scripts.ray_head`.
     """
 
     id: str
     folder: Path
     ray_address: str = "local"
+    own_ray: bool = False
 
     @property
     def flower_home(self) -> Path:
@@ -53,15 +58,21 @@ class Launch:
         return self.folder / "superlink.log"
 
     @classmethod
-    def create(cls, ray_address: str = "local") -> "Launch":
-        """Make the folder of a new launch and sweep those of launches long dead."""
+    def create(cls, ray_address: str = "local", own_ray: bool = False) -> "Launch":
+        """Make the folder of a new launch and sweep those of launches long dead.
+
+        Args:
+            ray_address: The Ray cluster to compute on.
+            own_ray: Whether it is to be started at a port of this machine, ahead of Flower.
+        """
+        ray_address = f"127.0.0.1:{free_port()}" if own_ray else ray_address
         # Ray puts sockets below this folder, whose paths may have about 100 characters: so
         # neither a long name nor macOS's long TMPDIR.
         base = Path("/tmp")
         _sweep(base)
         prefix = f"{_FOLDER_PREFIX}{os.getpid()}-"
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
-        launch = cls(secrets.token_hex(8), folder, ray_address)
+        launch = cls(secrets.token_hex(8), folder, ray_address, own_ray)
         launch.flower_home.mkdir()
         (launch.folder / "ray").mkdir()
         return launch
@@ -71,6 +82,8 @@ class Launch:
         inherited = dict(os.environ)
         # A user's proxy must not see, or break, what stays on this machine.
         no_proxy = ",".join(filter(None, [inherited.get("no_proxy"), "127.0.0.1,localhost"]))
+        if self.own_ray:
+            inherited["RAY_RUNTIME_ENV_HOOK"] = RUNTIME_ENV_HOOK
         return inherited | {
             LAUNCH_ID_VARIABLE: self.id,
             "FLWR_HOME": str(self.flower_home),
@@ -121,14 +134,18 @@ def start_superlink(launch: Launch, cancelled: Callable[[], bool]) -> None:
     Raises:
         LaunchError: If it does not come up.
     """
+    # What starts the app's processes. The SuperLink would start one itself, once it is up.
+    superexec = _spawn(launch, load_ahead("flower-superexec", "--insecure"))
     for _ in range(_ATTEMPTS):
-        port = _free_port()
-        process = _spawn(launch, port)
+        port = free_port()
+        process = _spawn(launch, _superlink_command(port))
         deadline = time.monotonic() + _STARTUP_SECONDS
         # It ends by itself if another process took the port in between: try the next.
         while process.poll() is None and not cancelled():
             if _answers(port):
                 _write_connection(launch, port)
+                address, parent = f"127.0.0.1:{port}", str(process.pid)
+                go(superexec, "--runtime-api-address", address, "--parent-pid", parent)
                 return
             if time.monotonic() > deadline:
                 raise LaunchError(f"the SuperLink did not answer within {_STARTUP_SECONDS:.0f} s")
@@ -138,22 +155,27 @@ def start_superlink(launch: Launch, cancelled: Callable[[], bool]) -> None:
     raise LaunchError(f"the SuperLink ended at once, {_ATTEMPTS} times")
 
 
-def _spawn(launch: Launch, port: int) -> "subprocess.Popen[bytes]":
+def _superlink_command(port: int) -> list[str]:
     arguments = [command("flower-superlink"), "--insecure", "--simulation"]
-    arguments += ["--isolation", "subprocess", "--disable-runtime-dependency-installation"]
-    arguments += ["--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--isolation", "process", "--disable-runtime-dependency-installation"]
+    return [*arguments, "--host", "127.0.0.1", "--port", str(port)]
+
+
+def _spawn(launch: Launch, arguments: Sequence[str]) -> "subprocess.Popen[str]":
     with launch.log.open("ab") as log:
         return subprocess.Popen(
             arguments,
             env=launch.environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
+            text=True,
             start_new_session=True,
         )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

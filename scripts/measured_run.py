@@ -1,6 +1,5 @@
 """A whole run in a simulation of its own, observed: when each line was logged, and its memory."""
 
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,10 +9,12 @@ from pathlib import Path
 from scripts.launch_options import LaunchPlan, plan_launch
 from scripts.local_superlink import Launch, LaunchError, start_superlink
 from scripts.processes import adopt_orphans, watch_over
+from scripts.ray_head import check_ray
 from scripts.simulate import (
     ANSI,
     RESULTS,
     RUN_ID,
+    Prepared,
     StopSignals,
     check_outcome,
     clean_up,
@@ -72,15 +73,15 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
     run = MeasuredRun(plan_launch(arguments, Path.cwd()))
     stop = StopSignals()
     stop.install()
-    launch = Launch.create(run.plan.ray_address)
+    launch = Launch.create(run.plan.ray_address, run.plan.ray_ahead)
     completed = False
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
-        process = prepare(run.plan, launch)
+        prepared = prepare(run.plan, launch)
         start_superlink(launch, stop.requested)
         run.superlink_seconds = time.monotonic() - start
-        run_id = _follow(run, launch, process, stop, start, observe)
+        run_id = _follow(run, launch, prepared, stop, start, observe)
         if not stop.requested():
             run.seconds = time.monotonic() - start
             check_outcome(launch, run_id)
@@ -95,13 +96,13 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
 def _follow(
     run: MeasuredRun,
     launch: Launch,
-    process: "subprocess.Popen[str]",
+    prepared: Prepared,
     stop: StopSignals,
     start: float,
     observe: Observer | None,
 ) -> str | None:
     """Submit the run and read its log until it ends; return the run's id."""
-    submit(process)
+    process = submit(prepared)
     found: list[str] = []
 
     def read() -> None:
@@ -118,5 +119,6 @@ def _follow(
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     while reader.is_alive() and not stop.requested():  # a signal does not end a read
+        check_ray(prepared.ray)
         reader.join(0.1)
     return found[0] if found else None

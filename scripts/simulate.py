@@ -5,7 +5,6 @@ and leaves no process behind, whichever way it ends. The user's own Flower confi
 any SuperLink that runs already, stay untouched.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -15,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from scripts.app_staging import stage_app
 from scripts.display import Display
+from scripts.flower_when_told import go, load_ahead
 from scripts.launch_options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.local_superlink import CONNECTION, Launch, LaunchError, command, start_superlink
 from scripts.processes import (
@@ -31,6 +32,7 @@ from scripts.processes import (
     send,
     watch_over,
 )
+from scripts.ray_head import check_ray, start_ray
 
 _SAVING_SECONDS = 5.0
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -113,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     stop = StopSignals()
     stop.install()
-    launch = Launch.create(plan.ray_address)
+    launch = Launch.create(plan.ray_address, plan.ray_ahead)
     status = 1
     try:
         watch_over(launch.id, launch.folder)
@@ -128,15 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
-    process = prepare(plan, launch)
+    prepared = prepare(plan, launch)
     start_superlink(launch, stop.requested)
     if stop.requested():
         return 1
-    submit(process)
+    process = submit(prepared)
     assert process.stdout is not None
     log = RunLog(process.stdout, stop)
     log.start()
     while process.poll() is None and not stop.requested():
+        check_ray(prepared.ray)
         time.sleep(0.1)
     if stop.requested():
         let_app_save(launch, stop, "flwr-simulation")
@@ -150,16 +153,29 @@ def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
     return 0
 
 
-def prepare(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
-    """Get `flwr run` ready, to be let go by `submit`; its output is the run's log."""
+@dataclass(frozen=True)
+class Prepared:
+    """What has been started for a run beside the SuperLink.
+
+    Attributes:
+        flwr: `flwr run`, which waits; its output is the run's log.
+        ray: The launch's own Ray, if it has one.
+    """
+
+    flwr: "subprocess.Popen[str]"
+    ray: "subprocess.Popen[bytes] | None"
+
+
+def prepare(plan: LaunchPlan, launch: Launch) -> Prepared:
+    """Get ready what a run needs, `flwr run` to be let go by `submit`."""
     # A file carries any text safely; Flower takes either one file or pairs, never both.
     config = launch.folder / "run-config.toml"
     config.write_text(as_toml(plan.overrides), encoding="utf-8")
     app = stage_app(plan.app, launch.folder / "app")
-    flwr = [sys.executable, "-P", str(Path(__file__).with_name("flwr_when_told.py"))]
-    arguments = [*flwr, "run", str(app), CONNECTION, "--stream"]
+    arguments = load_ahead("flwr", "run", str(app), CONNECTION, "--stream")
     arguments += ["--federation-config", plan.federation_config, "--run-config", str(config)]
-    return subprocess.Popen(
+    ray = start_ray(launch, app, plan.num_workers) if launch.own_ray else None
+    process = subprocess.Popen(
         [*arguments, *plan.flwr_arguments],
         env=launch.environment(),
         stdin=subprocess.PIPE,
@@ -169,13 +185,14 @@ def prepare(plan: LaunchPlan, launch: Launch) -> "subprocess.Popen[str]":
         errors="replace",
         start_new_session=True,  # the terminal's Ctrl-C is for us alone to pass on
     )
+    return Prepared(process, ray)
 
 
-def submit(process: "subprocess.Popen[str]") -> None:
-    """Let go what `prepare` made; the SuperLink is there now."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # its output says why
-        stdin.write("go\n")
+def submit(prepared: Prepared) -> "subprocess.Popen[str]":
+    """Let `flwr run` go, and return it; the SuperLink is there now."""
+    check_ray(prepared.ray)
+    go(prepared.flwr)
+    return prepared.flwr
 
 
 def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:

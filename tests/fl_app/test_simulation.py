@@ -13,7 +13,7 @@ from flwr.superlink.grid import InMemoryGrid
 
 from fl_app import simulation
 from fl_app.participants import Participants
-from fl_app.simulation import names_by_registration, num_outstanding
+from fl_app.simulation import names_by_registration, num_outstanding, worker_environment
 from strategies.replies import participant_of
 from tests.fl_app.test_exchange import echo_app, send
 from tests.fl_app.test_participants import Named, named_app
@@ -147,3 +147,15 @@ def test_participants_that_say_more_than_their_name_are_all_asked(monkeypatch):
     grid = SimulatedGrid(ClientApp(client_fn), {}, 100)
     assert names_of(grid) == everybody(100)
     assert grid.num_asked == 100
+
+
+def test_workers_that_wait_serve_a_run_that_asks_for_a_path_and_no_other():
+    assert worker_environment({"env_vars": {"PYTHONPATH": "/app"}}) == {}
+    assert worker_environment(None) == {}
+    for asked in (
+        {"env_vars": {"PYTHONPATH": "/app", "A": "1"}},
+        {"env_vars": {"A": "1"}},
+        {"env_vars": {"PYTHONPATH": "/app"}, "pip": ["x"]},
+        {"working_dir": "/app"},
+    ):
+        assert worker_environment(asked) == asked

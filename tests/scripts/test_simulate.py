@@ -1,6 +1,9 @@
 """The launcher without launching: options, configuration, processes."""
 
+import ast
+import importlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from scripts import flwr_when_told
 from scripts.app_staging import stage_app
+from scripts.flower_when_told import go, load_ahead
 from scripts.launch_options import REPOSITORY, LaunchPlan, UsageError, Value, as_toml, plan_launch
-from scripts.local_superlink import Launch, _sweep
+from scripts.local_superlink import Launch, LaunchError, _sweep
 from scripts.processes import (
     LAUNCH_ID_VARIABLE,
     end_processes,
     find_processes,
     parse_ps,
 )
+from scripts.ray_head import check_ray
 from scripts.simulate import main
 
 # Flower's command line imports what its own dependency deprecates.
@@ -316,15 +320,54 @@ def test_a_cluster_may_have_more_cores_than_this_machine(tmp_path):
     assert plan.cpus_per_client == int(many)
 
 
-@pytest.mark.parametrize(("told", "status"), [("go\n", 0), ("", 0), ("stop\n", 0)])
-def test_flower_runs_only_when_it_is_told_to(told, status):
-    script = Path(flwr_when_told.__file__)
-    done = subprocess.run(
-        [sys.executable, "-P", str(script), "--version"],
-        input=told,
-        capture_output=True,
-        text=True,
-        timeout=120,
+@pytest.mark.parametrize(("name", "shown"), [("flwr", "Flower "), ("flower-superexec", "Flower v")])
+@pytest.mark.parametrize("told", ["go --version\n", "", "stop --version\n"])
+def test_a_command_of_flowers_runs_only_when_it_is_told_to(name, shown, told):
+    done = subprocess.run(load_ahead(name), input=told, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (shown in done.stdout) == (told == "go --version\n")
+
+
+def test_what_a_command_is_told_arrives_as_it_was_said():
+    script = "import sys; print(repr(sys.stdin.readline()))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == status
-    assert ("Flower" in done.stdout) == (told == "go\n")
+    go(process, "--path", "a 'b'")
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        line = ast.literal_eval(stdout.read())
+    assert process.wait() == 0
+    assert shlex.split(line) == ["go", "--path", "a 'b'"]
+
+
+def test_ray_is_started_ahead_where_it_is_ours_to_start(tmp_path):
+    assert plan_launch([], tmp_path).ray_ahead
+    assert not plan_launch(["--ray-address", "h:1"], tmp_path).ray_ahead
+    own_size = ["--federation-config", "init-args-num-cpus=1"]
+    assert not plan_launch(own_size, tmp_path).ray_ahead
+
+
+def test_as_many_workers_are_kept_as_clients_are_at_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert plan_launch([], tmp_path).num_workers == 7
+    assert plan_launch(["--cpus-per-client", "2"], tmp_path).num_workers == 3
+
+
+def test_flower_joins_the_ray_that_was_started_for_it(monkeypatch):
+    launch = Launch.create("local", own_ray=True)
+    launch.remove()
+    environment = launch.environment()
+    host, _, port = environment["RAY_ADDRESS"].rpartition(":")
+    assert host == "127.0.0.1"
+    assert int(port) > 0
+    module, _, function = environment["RAY_RUNTIME_ENV_HOOK"].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_a_ray_that_has_ended_is_told_in_a_sentence():
+    check_ray(None)
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process.wait()
+    with pytest.raises(LaunchError, match=r"Ray.* ended early, with status 3"):
+        check_ray(process)

@@ -1,0 +1,72 @@
+"""A Ray for one run, started while Flower's own processes start: its workers load the app ahead.
+
+Flower starts Ray, if it has to, after the server has loaded its half of the app, and its workers
+load theirs when the first message comes. Here both happen while SuperLink, SuperExec and
+simulation start, one after the other, on one core. Flower joins this Ray by `RAY_ADDRESS`, as it
+would join a cluster.
+"""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from scripts.local_superlink import Launch, LaunchError
+
+_HOST = "127.0.0.1"
+_ENDED = "Ray, which computes the participants' part, ended early"
+# What Flower's workers load in any case.
+_ACTOR = "flwr.simulation.ray_transport.ray_actor"
+
+
+def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[bytes]":
+    """Start Ray at the launch's address, and do not wait for it; it ends with the caller.
+
+    Args:
+        launch: Whose Ray it is; whoever joins it does so in the launch's environment.
+        app: Folder of the Flower app, the very files that Flower bundles.
+        num_workers: Workers to keep; Ray starts one per CPU.
+    """
+    inherited = launch.environment()
+    environment = inherited | {
+        "RAY_ADDRESS": "local",
+        "RAY_GCS_SERVER_PORT": launch.ray_address.rpartition(":")[2],
+        "RAY_preload_python_modules": f"{_ACTOR},{client_module(app)}",
+        "RAY_num_workers_soft_limit": str(num_workers),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(app), inherited.get("PYTHONPATH")])),
+    }
+    with launch.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def check_ray(head: "subprocess.Popen[bytes] | None") -> None:
+    """Raise a `LaunchError` if a Ray that was started has ended."""
+    if head is not None and head.poll() is not None:
+        raise LaunchError(f"{_ENDED}, with status {head.returncode}; its last words are in the log")
+
+
+def client_module(app: Path) -> str:
+    """Return the module that holds an app's participants."""
+    config = tomllib.loads((app / "pyproject.toml").read_text(encoding="utf-8"))
+    reference: str = config["tool"]["flwr"]["app"]["components"]["clientapp"]
+    return reference.partition(":")[0]
+
+
+def main() -> None:
+    """Hold Ray until standard input ends."""
+    import ray
+
+    ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address=_HOST)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
