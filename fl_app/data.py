@@ -7,7 +7,7 @@ import logging
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,44 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
+class GreyExamples:
+    """Labelled grey images as files hold them: who selects some has only those normalised.
+
+    Of a common set a participant trains on a part, and the server needs no more than the labels.
+
+    Attributes:
+        pixels: uint8 [N, H, W].
+        labels: int64 [N].
+        mean: Subtracted from pixels in [0, 1].
+        std: Divided by after that.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: torch.Tensor
+    mean: float
+    std: float
+
+    def __len__(self) -> int:
+        """The number of examples N."""
+        return len(self.labels)
+
+    @cached_property
+    def images(self) -> torch.Tensor:
+        """All images, float32 [N, 1, H, W], normalised."""
+        return normalise(self.pixels, self.mean, self.std)
+
+    def select(self, indices: npt.NDArray[np.int64] | torch.Tensor) -> Examples:
+        """Copy the examples at `indices` (int64 [M]), in that order.
+
+        Raises:
+            IndexError: If an index is out of range.
+        """
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
+        pixels = self.pixels[chosen.numpy()]
+        return Examples(normalise(pixels, self.mean, self.std), self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """A named dataset with its fixed train/test split.
 
@@ -69,7 +107,7 @@ class Dataset:
     """
 
     name: str
-    train: Examples
+    train: Examples | GreyExamples
     test: Examples
     class_names: tuple[str, ...]
     mean: float
@@ -103,9 +141,10 @@ class IdxSource:
     def load_raw(self, raw: Path) -> Dataset:
         """Return the dataset whose four files lie in `raw`; `DataError` if one is broken."""
         train, test = self._examples(raw, "train"), self._examples(raw, "t10k")
-        return Dataset(self.name, train, test, self.class_names, self.mean, self.std)
+        everything = Examples(test.images, test.labels)
+        return Dataset(self.name, train, everything, self.class_names, self.mean, self.std)
 
-    def _examples(self, raw: Path, part: str) -> Examples:
+    def _examples(self, raw: Path, part: str) -> GreyExamples:
         images_path = raw / f"{part}-images-idx3-ubyte"
         images = read_images(images_path)
         labels = read_labels(raw / f"{part}-labels-idx1-ubyte", len(self.class_names))
@@ -114,9 +153,8 @@ class IdxSource:
                 f"{images_path} holds {len(images)} images, but its labels file {len(labels)} "
                 "labels. Delete both and run again to download them."
             )
-        return Examples(
-            normalise(images, self.mean, self.std), torch.from_numpy(labels.astype(np.int64))
-        )
+        int64_labels = torch.from_numpy(labels.astype(np.int64))
+        return GreyExamples(images, int64_labels, self.mean, self.std)
 
 
 def normalise(images: npt.NDArray[np.uint8], mean: float, std: float) -> torch.Tensor:

@@ -11,6 +11,7 @@ from fl_app.data import (
     FASHION_MNIST,
     MNIST,
     Examples,
+    GreyExamples,
     load_dataset,
     normalise,
     resolve_dataset,
@@ -60,6 +61,20 @@ def test_select_keeps_images_with_their_labels_and_order():
         assert len(chosen) == 2
         assert chosen.labels.tolist() == [3, 1]
         assert chosen.images.flatten().tolist() == [3.0, 1.0]
+
+
+def test_a_part_of_grey_examples_is_that_part_of_all_to_the_bit_and_normalises_no_others():
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    examples = GreyExamples(pixels, torch.arange(5), 0.1307, 0.3081)
+    chosen = examples.select(np.array([4, 0, 4]))
+
+    assert "images" not in vars(examples)
+    assert chosen.labels.tolist() == [4, 0, 4]
+    assert torch.equal(chosen.images, normalise(pixels, 0.1307, 0.3081)[[4, 0, 4]])
+    assert torch.equal(chosen.images, examples.images[[4, 0, 4]])
+    assert len(examples) == 5
+    with pytest.raises(IndexError):
+        examples.select(torch.tensor([5]))
 
 
 def test_idx_set_is_loaded_with_shapes_and_types(tmp_path, offline):
