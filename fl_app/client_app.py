@@ -11,7 +11,7 @@ from flwr.common.logger import log
 
 from fl_app.config import RunConfig
 from fl_app.contribution import LocalWork
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.instruction import FitInstruction
 from fl_app.local_data import NodeConfig, local_data, participant_name
 from fl_app.lying import find_liar

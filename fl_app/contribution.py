@@ -15,7 +15,7 @@ from flwr.common.logger import log
 from numpy.typing import NDArray
 from torch import nn
 
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.local_correction import LocalCorrection
 from fl_app.local_sgd import TrainingSettings
 from fl_app.memory import Memory

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fl_app.config import HONEST, RunConfig
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.seeding import Stream, numpy_generator
 from fl_app.settings import part
 from fl_app.training import LocalUpdate

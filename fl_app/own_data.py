@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fl_app.data import Examples
 from fl_app.errors import DataError
+from fl_app.examples import Examples
 from fl_app.holdout import hold_out
 from fl_app.image_arrays import find_idx_files, read_idx_pair, read_npz
 from fl_app.image_folder import read_image_folder

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_app.config import OWN_DATA, RunConfig
-from fl_app.data import Examples, load_dataset, resolve_dataset
+from fl_app.data import load_dataset, resolve_dataset
+from fl_app.examples import Examples
 from fl_app.partition import label_counts, partition_digest, partition_indices
 from fl_app.paths import resolve_data_dir
 from fl_app.settings import class_names, partition_spec

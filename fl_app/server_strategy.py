@@ -9,7 +9,7 @@ from torch import nn
 
 from fl_app.checkpoint import StrategyState
 from fl_app.config import OWN_STRATEGY, RunConfig
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.models import get_weights, set_weights, trainable_flags
 from fl_app.protocol import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
 from fl_app.server_data import ServerData

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fl_app.allocator import keep_freed_memory
-from fl_app.data import Examples
 from fl_app.errors import ConfigError
+from fl_app.examples import Examples
 from fl_app.local_correction import LocalCorrection, effective_steps
 from fl_app.local_sgd import LocalSgd, Score, TrainingSettings, batches_of, seeded_layers
 from fl_app.models import Arrays, get_weights, set_weights

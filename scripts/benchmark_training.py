@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import datasets, transforms
 
-from fl_app.data import Examples, normalise
+from fl_app.examples import Examples, normalise
 from fl_app.local_sgd import Precision, TrainingSettings
 from fl_app.models import build_model, get_weights
 from fl_app.training import cpu_threads, evaluate, local_update

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import nn
 
-from fl_app.data import normalise
 from fl_app.errors import UserError
+from fl_app.examples import normalise
 from fl_app.results import load_model, model_file
 from fl_app.training import predict
 

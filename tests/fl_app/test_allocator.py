@@ -7,7 +7,7 @@ import pytest
 COUNT_FAULTS = """
 import resource, torch
 from fl_app import training
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.local_sgd import TrainingSettings
 from fl_app.models import build_model, get_weights
 

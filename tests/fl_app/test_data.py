@@ -6,17 +6,9 @@ import pytest
 import torch
 
 from fl_app import data
-from fl_app.data import (
-    DATASETS,
-    FASHION_MNIST,
-    MNIST,
-    Examples,
-    GreyExamples,
-    load_dataset,
-    normalise,
-    resolve_dataset,
-)
+from fl_app.data import DATASETS, FASHION_MNIST, MNIST, load_dataset, resolve_dataset
 from fl_app.errors import DataError
+from fl_app.examples import Examples, GreyExamples, normalise
 from tests.fl_app.idx_files import write_idx_set
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.local_correction import LocalCorrection, effective_steps
 from fl_app.local_sgd import TrainingSettings
 from fl_app.models import get_weights, set_weights

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fl_app.data import Examples, normalise
 from fl_app.errors import DataError
+from fl_app.examples import Examples, normalise
 from fl_app.holdout import hold_out
 from fl_app.labelled_images import LabelledImages
 from fl_app.own_data import OwnDataSpec, load_own_data

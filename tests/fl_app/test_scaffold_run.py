@@ -11,7 +11,8 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from fl_app.config import RunConfig
-from fl_app.data import Examples, load_dataset
+from fl_app.data import load_dataset
+from fl_app.examples import Examples
 from fl_app.local_data import local_data
 from fl_app.models import MODELS, build_model, get_weights
 from tests.linear_model import Linear

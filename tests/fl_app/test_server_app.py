@@ -14,8 +14,9 @@ from torch import nn
 
 from fl_app.artifacts import RunDirectory, weights_digest
 from fl_app.client_app import app as client_app
-from fl_app.data import Examples, load_dataset
+from fl_app.data import load_dataset
 from fl_app.errors import ConfigError, UserError
+from fl_app.examples import Examples
 from fl_app.models import MODELS, build_model, get_weights, set_weights, travelling_names
 from fl_app.participants import QuorumError
 from fl_app.training import LocalUpdate, evaluate, local_update

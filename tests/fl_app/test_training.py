@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from fl_app import local_sgd, training
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.local_sgd import Precision, TrainingSettings
 from fl_app.models import Arrays, build_model, get_weights, set_weights
 from fl_app.training import LocalUpdate, evaluate, local_update, resolve_device

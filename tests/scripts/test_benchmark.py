@@ -7,7 +7,7 @@ import torch
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy.aggregate import aggregate_inplace
 
-from fl_app.data import Examples
+from fl_app.examples import Examples
 from fl_app.models import build_model
 from scripts import benchmark, benchmark_aggregation
 from scripts.benchmark_aggregation import Size, replies
