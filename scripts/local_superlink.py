@@ -39,7 +39,7 @@ class Launch:
         id: Marks every process of the launch.
         folder: Temporary home of its Flower configuration, Ray session and SuperLink log.
         ray_address: The Ray cluster to compute on; "local" lets Flower start one.
-        own_ray: Whether that cluster is the launch's own, see `scripts.ray_head`.
+        own_ray: Whether that cluster is the launch's own, see `scripts.own_ray`.
     """
 
     id: str

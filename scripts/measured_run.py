@@ -8,8 +8,8 @@ from pathlib import Path
 
 from scripts.launch_options import LaunchPlan, plan_launch
 from scripts.local_superlink import Launch, LaunchError, start_superlink
+from scripts.own_ray import check_ray
 from scripts.processes import adopt_orphans, watch_over
-from scripts.ray_head import check_ray
 from scripts.simulate import (
     ANSI,
     RESULTS,

@@ -20,7 +20,7 @@ def role_of(command: str) -> str | None:
         ("flwr-simulation", SERVER),
         ("flower-superlink", SUPERLINK),
         ("flower-superexec", SUPERLINK),
-        ("ray_head", RAY),
+        ("hold_ray", RAY),
         ("gcs_server", RAY),
         ("raylet", RAY),
         ("/ray/", RAY),

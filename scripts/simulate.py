@@ -24,6 +24,7 @@ from scripts.display import Display
 from scripts.flower_when_told import go, load_ahead
 from scripts.launch_options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.local_superlink import CONNECTION, Launch, LaunchError, command, start_superlink
+from scripts.own_ray import check_ray, start_ray
 from scripts.processes import (
     adopt_orphans,
     end_processes,
@@ -32,7 +33,6 @@ from scripts.processes import (
     send,
     watch_over,
 )
-from scripts.ray_head import check_ray, start_ray
 
 _SAVING_SECONDS = 5.0
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -1,5 +1,6 @@
 """The launcher with a real SuperLink and Ray, and a toy app in place of ours."""
 
+import ast
 import re
 import signal
 import time
@@ -12,6 +13,8 @@ from scripts.processes import find_processes
 from tests.command_run import CommandRun
 
 pytestmark = [pytest.mark.slow, pytest.mark.simulation]
+
+NO_JOB = "-ffffffff-"  # in the name of a Ray worker's log
 
 PYPROJECT = """
 [build-system]
@@ -72,6 +75,28 @@ def components(context):
 
 server = ServerApp(server_fn=components)
 client = ClientApp(client_fn=lambda context: Client().to_client())
+"""
+
+# In a Ray worker: says how the app was loaded, and where the output goes, which names the job.
+NOTE = """
+
+import sys
+import traceback
+
+LOADED = {{}}
+if "default_worker" in sys.argv[0]:
+    stack = traceback.extract_stack()
+    LOADED["ahead"] = any(frame.filename.endswith("worker_ahead.py") for frame in stack)
+    LOADED["output"] = os.readlink("/proc/self/fd/1")
+
+
+class Noting(Client):
+    def fit(self, parameters, config):
+        Path({notes!r}).joinpath(str(os.getpid())).write_text(repr(LOADED))
+        return super().fit(parameters, config)
+
+
+client = ClientApp(client_fn=lambda context: Noting().to_client())
 """
 
 
@@ -167,3 +192,19 @@ def test_a_server_app_that_raises_gives_a_failure_and_its_reason(start: Start) -
     log = re.search(r"The SuperLink's log is (\S+)", run.output())
     assert log is not None
     Path(log[1]).unlink()
+
+
+def test_the_workers_had_started_before_there_was_a_job_and_loaded_the_app_ahead(
+    start: Start, app: Path, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (app / "toy_app.py").write_text(APP + NOTE.format(notes=str(notes)), encoding="utf-8")
+
+    run = start()
+
+    assert run.finish() == 0, run.output()
+    loaded = [ast.literal_eval(note.read_text()) for note in notes.iterdir()]
+    assert loaded
+    assert {worker["ahead"] for worker in loaded} == {True}
+    assert all(NO_JOB in worker["output"] for worker in loaded), loaded

@@ -17,13 +17,13 @@ from scripts.app_staging import stage_app
 from scripts.flower_when_told import go, load_ahead
 from scripts.launch_options import REPOSITORY, LaunchPlan, UsageError, Value, as_toml, plan_launch
 from scripts.local_superlink import Launch, LaunchError, _sweep
+from scripts.own_ray import check_ray
 from scripts.processes import (
     LAUNCH_ID_VARIABLE,
     end_processes,
     find_processes,
     parse_ps,
 )
-from scripts.ray_head import check_ray
 from scripts.simulate import main
 
 # Flower's command line imports what its own dependency deprecates.

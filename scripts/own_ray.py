@@ -12,9 +12,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+from scripts import hold_ray, worker_ahead
 from scripts.local_superlink import Launch, LaunchError
+from scripts.run_settings import REPOSITORY
 
-_HOST = "127.0.0.1"
 _ENDED = "Ray, which computes the participants' part, ended early"
 # What Flower's workers load in any case.
 _ACTOR = "flwr.simulation.ray_transport.ray_actor"
@@ -29,16 +30,18 @@ def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[
         num_workers: Workers to keep; Ray starts one per CPU.
     """
     inherited = launch.environment()
+    path = [str(app), inherited.get("PYTHONPATH"), str(REPOSITORY)]
     environment = inherited | {
         "RAY_ADDRESS": "local",
         "RAY_GCS_SERVER_PORT": launch.ray_address.rpartition(":")[2],
-        "RAY_preload_python_modules": f"{_ACTOR},{client_module(app)}",
+        "RAY_preload_python_modules": worker_ahead.__name__,
+        worker_ahead.VARIABLE: f"{_ACTOR} {client_module(app)}",
         "RAY_num_workers_soft_limit": str(num_workers),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(app), inherited.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
     }
     with launch.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", __file__],
+            [sys.executable, "-P", hold_ray.__file__],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=log,
@@ -54,19 +57,7 @@ def check_ray(head: "subprocess.Popen[bytes] | None") -> None:
 
 
 def client_module(app: Path) -> str:
-    """Return the module that holds an app's participants."""
+    """Return the module that holds an app's participants; nothing, if it names none."""
     config = tomllib.loads((app / "pyproject.toml").read_text(encoding="utf-8"))
-    reference: str = config["tool"]["flwr"]["app"]["components"]["clientapp"]
-    return reference.partition(":")[0]
-
-
-def main() -> None:
-    """Hold Ray until standard input ends."""
-    import ray
-
-    ray.init(include_dashboard=False, log_to_driver=False, _node_ip_address=_HOST)
-    sys.stdin.read()
-
-
-if __name__ == "__main__":
-    main()
+    components = config["tool"]["flwr"]["app"].get("components", {})
+    return str(components.get("clientapp", "")).partition(":")[0]
