@@ -22,6 +22,9 @@ from scripts.simulate import (
     submit,
 )
 
+# SuperExec, which has to be loaded, is idle by then.
+_SETTLING_SECONDS = 3.0
+
 Observer = Callable[[Launch, float, str], None]
 """Called with every line of the log, the launch it is of, and the seconds since the start."""
 
@@ -32,7 +35,7 @@ class MeasuredRun:
 
     Attributes:
         plan: What was run.
-        superlink_seconds: From the start until the SuperLink answered.
+        superlink_seconds: From the start until the SuperLink answered; 0 if it was there.
         seconds: From the start until the run had ended.
         lines: The log, each line with the seconds since the start.
         directory: Where its results are, if it said so.
@@ -56,7 +59,9 @@ class MeasuredRun:
         raise LaunchError(f"the run's log has no line with {text!r}")
 
 
-def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> MeasuredRun:
+def measured_run(
+    arguments: Sequence[str], observe: Observer | None = None, warm: bool = False
+) -> MeasuredRun:
     """Run the application as `scripts/run` with these arguments does, and watch it.
 
     Every process is gone when it returns, whichever way.
@@ -64,6 +69,7 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
     Args:
         arguments: The command line.
         observe: Called while it runs.
+        warm: Whether the SuperLink is up and idle before anything else begins, the clock included.
 
     Raises:
         LaunchError: If the run did not complete.
@@ -78,9 +84,14 @@ def measured_run(arguments: Sequence[str], observe: Observer | None = None) -> M
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
+        if warm:
+            start_superlink(launch, stop.requested)
+            time.sleep(_SETTLING_SECONDS)
+            start = time.monotonic()
         prepared = prepare(run.plan, launch)
-        start_superlink(launch, stop.requested)
-        run.superlink_seconds = time.monotonic() - start
+        if not warm:
+            start_superlink(launch, stop.requested)
+            run.superlink_seconds = time.monotonic() - start
         run_id = _follow(run, launch, prepared, stop, start, observe)
         if not stop.requested():
             run.seconds = time.monotonic() - start

@@ -4,15 +4,17 @@ import json
 import mmap
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from scripts import measured_run
 from scripts.benchmark import WHOLE_RUNS, main
 from scripts.benchmark_overhead import RoundCost, as_table, round_costs
 from scripts.benchmark_scale import ScaleRun
 from scripts.benchmark_scale import as_table as scale_table
-from scripts.benchmark_startup import FIRST_FIT, WARM, stages
+from scripts.benchmark_startup import FIRST_FIT, stages
 from scripts.launch_options import LaunchPlan
 from scripts.local_superlink import LaunchError
 from scripts.measured_run import MeasuredRun
@@ -28,6 +30,7 @@ from scripts.process_usage import (
 )
 from scripts.processes import Process
 from scripts.scale_plot import plot_scale
+from scripts.simulate import StopSignals
 
 
 def round_row(number: int, **fields: float) -> dict[str, object]:
@@ -158,7 +161,37 @@ def test_the_first_fit_ends_with_the_first_reply(tmp_path: Path) -> None:
     found = stages(run)
 
     assert list(found.values())[:5] == [2.0, 3.0, 6.0, 9.0, 11.0]
-    assert (found[FIRST_FIT], found[WARM]) == (24.0, 22.0)
+    assert found[FIRST_FIT] == 24.0
+
+
+@pytest.mark.parametrize(
+    ("warm", "order"), [(False, ["prepare", "SuperLink"]), (True, ["SuperLink", "prepare"])]
+)
+def test_a_warm_superlink_is_there_before_the_command(warm, order, monkeypatch, tmp_path) -> None:
+    done: list[str] = []
+
+    class EndedError(Exception):
+        pass
+
+    def note(name: str) -> Callable[..., None]:
+        def noted(*_: object) -> None:
+            done.append(name)
+            if len(done) == 2:
+                raise EndedError
+
+        return noted
+
+    for name in ("watch_over", "adopt_orphans"):
+        monkeypatch.setattr(measured_run, name, lambda *_: None)
+    monkeypatch.setattr(measured_run, "clean_up", lambda launch, *_, **__: launch.remove())
+    monkeypatch.setattr(StopSignals, "install", lambda self: None)
+    monkeypatch.setattr(measured_run, "_SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(measured_run, "prepare", note("prepare"))
+    monkeypatch.setattr(measured_run, "start_superlink", note("SuperLink"))
+
+    with pytest.raises(EndedError):
+        measured_run.measured_run(["--output-dir", str(tmp_path)], warm=warm)
+    assert done == order
 
 
 def test_a_moment_that_never_came_is_an_error(tmp_path: Path) -> None:
