@@ -107,6 +107,7 @@ def test_the_parts_of_a_simulation_are_told_apart() -> None:
     assert role_of("/usr/bin/python /v/bin/flwr-simulation --token x") == SERVER
     assert role_of("/usr/bin/python /v/bin/flower-superlink --insecure") == SUPERLINK
     assert role_of("/v/ray/core/src/ray/raylet/raylet --x") == RAY
+    assert role_of("/usr/bin/python -P /r/scripts/hold_ray.py") == RAY
     assert role_of("/usr/bin/vim notes") is None
 
 
