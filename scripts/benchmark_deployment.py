@@ -3,7 +3,7 @@
 A real federation over TLS on this machine, with participants that train for a moment; and how
 long the imports take that each of their processes begins with.
 
-    python -m scripts.benchmark_deployment
+    python -m scripts.benchmark_deployment               # ten minutes on two cores
     python -m scripts.benchmark_deployment --rounds 9 --output deployment.json
 """
 
