@@ -28,4 +28,5 @@ def load(modules: Sequence[str]) -> None:
         gc.enable()
 
 
-load(os.environ.get(VARIABLE, "").split())
+if VARIABLE in os.environ:  # not so where only its name is asked for
+    load(os.environ[VARIABLE].split())
