@@ -40,6 +40,7 @@ def _suits(images: Tensor, convolution: nn.Conv2d) -> bool:
         and images.dtype == convolution.weight.dtype == torch.float32
         and images.device.type == convolution.weight.device.type == "cpu"
         and images.ndim == 4
+        and all(n > k for n, k in zip(images.shape[2:], convolution.kernel_size, strict=True))
         and convolution.stride == convolution.dilation == (1, 1)
         and convolution.padding == (0, 0)
         and convolution.groups == 1

@@ -250,7 +250,9 @@ def test_without_a_compiler_it_is_torch(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("channels", "size"), [(2, 9), (1, 2)], ids=["channels", "smaller than the kernel"]
+    ("channels", "size"),
+    [(2, 9), (1, 2), (1, 3)],
+    ids=["channels", "smaller than the kernel", "nothing to pool"],
 )
 def test_images_that_do_not_fit_are_torchs_error(channels: int, size: int):
     with pytest.raises(RuntimeError):
