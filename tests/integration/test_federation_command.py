@@ -68,7 +68,7 @@ def test_one_command_trains_three_sites_on_their_own_images_and_leaves_nothing(
 def test_ctrl_c_in_a_round_leaves_a_checkpoint_to_continue_from_and_no_process(
     start: Start,
 ) -> None:
-    run = start(SITES[:2], 99, "-c", "fraction-evaluate=0.0")
+    run = start(SITES[:1], 99, "-c", "fraction-evaluate=0.0")
     run.wait_for(r"round +1/99 \|")
     assert len(find_processes(run.launch_id)) > 3
 
@@ -82,7 +82,7 @@ def test_ctrl_c_in_a_round_leaves_a_checkpoint_to_continue_from_and_no_process(
     assert f"--resume {directory}" in run.output()
 
     done = decode_rounds((directory / "metrics.jsonl").read_text().splitlines())[-1].server_round
-    resumed = start(SITES[:2], done + 1, "--resume", str(directory))
+    resumed = start(SITES[:1], done + 1, "--resume", str(directory))
     assert resumed.finish() == 0, resumed.output()
     assert summary_of(directory)["rounds"] == done + 1
     assert resumed.traces() == []
