@@ -4,11 +4,11 @@ Loading one takes a second or more, in which the SuperLink starts.
 """
 
 import contextlib
-import gc
-import importlib
 import shlex
 import subprocess
 import sys
+
+from scripts.worker_ahead import load
 
 _COMMANDS = {
     "flwr": ("flwr.cli.app", "app"),
@@ -42,10 +42,8 @@ def main() -> None:
     """Load, wait, and run; without the line, do nothing."""
     name = sys.argv.pop(1)
     module, attribute = _COMMANDS[name]
-    gc.disable()  # there is no garbage yet, and looking for it takes a seventh of the time
-    command = getattr(importlib.import_module(module), attribute)
-    gc.freeze()
-    gc.enable()
+    load([module])
+    command = getattr(sys.modules[module], attribute)
     told = shlex.split(sys.stdin.readline())
     if told[:1] == ["go"]:
         sys.argv[0] = name

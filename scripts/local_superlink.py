@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,10 +135,10 @@ def start_superlink(launch: Launch, cancelled: Callable[[], bool]) -> None:
         LaunchError: If it does not come up.
     """
     # What starts the app's processes. The SuperLink would start one itself, once it is up.
-    superexec = _spawn(launch, load_ahead("flower-superexec", "--insecure"))
+    superexec = spawn(launch, load_ahead("flower-superexec", "--insecure"))
     for _ in range(_ATTEMPTS):
         port = free_port()
-        process = _spawn(launch, _superlink_command(port))
+        process = spawn(launch, _superlink_command(port))
         deadline = time.monotonic() + _STARTUP_SECONDS
         # It ends by itself if another process took the port in between: try the next.
         while process.poll() is None and not cancelled():
@@ -161,11 +161,20 @@ def _superlink_command(port: int) -> list[str]:
     return [*arguments, "--host", "127.0.0.1", "--port", str(port)]
 
 
-def _spawn(launch: Launch, arguments: Sequence[str]) -> "subprocess.Popen[str]":
+def spawn(
+    launch: Launch, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    """Start a process of a launch: it writes to the launch's log, and is told by a pipe.
+
+    Args:
+        launch: Whose process it is.
+        arguments: Its command line.
+        environment: What it has beyond the launch's, or instead.
+    """
     with launch.log.open("ab") as log:
         return subprocess.Popen(
             arguments,
-            env=launch.environment(),
+            env=launch.environment() | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -174,10 +183,10 @@ def _spawn(launch: Launch, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         )
 
 
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on at an address of this machine."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 from scripts import hold_ray, worker_ahead
-from scripts.local_superlink import Launch, LaunchError
+from scripts.local_superlink import Launch, LaunchError, spawn
 from scripts.run_settings import REPOSITORY
 
 _ENDED = "Ray, which computes the participants' part, ended early"
@@ -21,7 +21,7 @@ _ENDED = "Ray, which computes the participants' part, ended early"
 _ACTOR = "flwr.simulation.ray_transport.ray_actor"
 
 
-def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[bytes]":
+def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[str]":
     """Start Ray at the launch's address, and do not wait for it; it ends with the caller.
 
     Args:
@@ -29,9 +29,8 @@ def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[
         app: Folder of the Flower app, the very files that Flower bundles.
         num_workers: Workers to keep; Ray starts one per CPU.
     """
-    inherited = launch.environment()
-    path = [str(app), inherited.get("PYTHONPATH"), str(REPOSITORY)]
-    environment = inherited | {
+    path = [str(app), os.environ.get("PYTHONPATH"), str(REPOSITORY)]
+    environment = {
         "RAY_ADDRESS": "local",
         "RAY_GCS_SERVER_PORT": launch.ray_address.rpartition(":")[2],
         "RAY_preload_python_modules": worker_ahead.__name__,
@@ -39,18 +38,10 @@ def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[
         "RAY_num_workers_soft_limit": str(num_workers),
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
     }
-    with launch.log.open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-P", hold_ray.__file__],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return spawn(launch, [sys.executable, "-P", hold_ray.__file__], environment)
 
 
-def check_ray(head: "subprocess.Popen[bytes] | None") -> None:
+def check_ray(head: "subprocess.Popen[str] | None") -> None:
     """Raise a `LaunchError` if a Ray that was started has ended."""
     if head is not None and head.poll() is not None:
         raise LaunchError(f"{_ENDED}, with status {head.returncode}; its last words are in the log")

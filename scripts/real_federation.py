@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -15,7 +14,7 @@ from scripts import federation_commands as commands
 from scripts.federation_plan import Node
 from scripts.federation_state import StateFolder
 from scripts.key_material import make_authority, make_node_key, make_server
-from scripts.local_superlink import Launch, LaunchError, command
+from scripts.local_superlink import Launch, LaunchError, command, free_port
 
 _LOGS = "logs"
 _ATTEMPTS = 3
@@ -81,7 +80,7 @@ class Federation:
             LaunchError: If it does not come up.
         """
         for _ in range(_ATTEMPTS):
-            self.port = port or _free_port(self.bind)
+            self.port = port or free_port(self.bind)
             process = self._spawn(self._superlink_command(), "superlink")
             self.superlink = process
             deadline = time.monotonic() + _STARTUP_SECONDS
@@ -135,7 +134,7 @@ class Federation:
             ca_certificate or self.state.ca_certificate,
             key or self.state.node_key(node.name),
             address or self.address,
-            _free_port(),
+            free_port(),
             node.config_argument,
         )
         self.nodes[node.name] = self._spawn(arguments, node.name, prefix)
@@ -219,9 +218,3 @@ def rescue_logs(launch: Launch) -> Path | None:
         return Path(shutil.move(launch.folder / _LOGS, kept))
     except OSError:
         return None
-
-
-def _free_port(host: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])

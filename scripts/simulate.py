@@ -163,7 +163,7 @@ class Prepared:
     """
 
     flwr: "subprocess.Popen[str]"
-    ray: "subprocess.Popen[bytes] | None"
+    ray: "subprocess.Popen[str] | None"
 
 
 def prepare(plan: LaunchPlan, launch: Launch) -> Prepared:

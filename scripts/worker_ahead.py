@@ -1,6 +1,7 @@
 """Loads the modules that `DELTA_FEDAVG_LOAD_AHEAD` names, when it is imported itself.
 
-Ray's workers import it when they start (`RAY_preload_python_modules`). Python would look for
+Ray's workers import it when they start (`RAY_preload_python_modules`); `load` also serves
+`scripts.flower_when_told`. Python would look for
 garbage all the time while it loads thousands of functions, and there is none: that took a
 seventh of the time.
 """

@@ -367,7 +367,7 @@ def test_flower_joins_the_ray_that_was_started_for_it(monkeypatch):
 
 def test_a_ray_that_has_ended_is_told_in_a_sentence():
     check_ray(None)
-    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], text=True)
     process.wait()
     with pytest.raises(LaunchError, match=r"Ray.* ended early, with status 3"):
         check_ray(process)
