@@ -19,7 +19,7 @@ from tests.conftest import PROJECT
 from tests.integration.test_simulation import finish, launch, only_run
 from tests.local_run import run_app, summary_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.simulation, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.simulation, pytest.mark.timeout(900)]
 
 # The real participant, that leaves a note of the Ray node it works on.
 NOTING_CLIENT = """
@@ -56,7 +56,7 @@ def cluster() -> Iterator[str]:
         options += ["--node-ip-address=127.0.0.1"]
         command = [str(ray), "start", *arguments, *options]
         started = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120
+            command, env=environment, capture_output=True, text=True, timeout=240
         )
         assert started.returncode == 0, started.stdout + started.stderr
 

@@ -40,15 +40,12 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
         yield federation
 
 
-@pytest.fixture(scope="module")
-def simulated_weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The SHA-256 of the weights after an uninterrupted run in this process."""
+def simulated_weights(rounds: int, folder: Path) -> str:
+    """Return the SHA-256 of the weights after an uninterrupted run in this process."""
     with (REPOSITORY / "pyproject.toml").open("rb") as file:
         defaults: dict[str, Any] = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
-    results = str(tmp_path_factory.mktemp("simulated"))
-    weights: str = summary_of(run_app(defaults | QUICK | {"output-dir": results}))["sha256"][
-        "weights"
-    ]
+    changes = {"num-server-rounds": rounds, "output-dir": str(folder / "simulated")}
+    weights: str = summary_of(run_app(defaults | QUICK | changes))["sha256"]["weights"]
     return weights
 
 
@@ -60,7 +57,7 @@ def refused(federation: Federation, name: str, **changes: Any) -> str:
 
 
 def test_processes_give_the_weights_of_a_simulation_while_strangers_are_refused(
-    federation: Federation, tmp_path: Path, simulated_weights: str
+    federation: Federation, tmp_path: Path
 ) -> None:
     run = Run(federation, tmp_path / "out")
 
@@ -77,8 +74,9 @@ def test_processes_give_the_weights_of_a_simulation_while_strangers_are_refused(
     assert "certificate verify failed" in said
 
     assert run.finish() == "finished:completed", run.log
-    assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
-    assert summary_of(run.directory)["failures"] == 0
+    summary = summary_of(run.directory)
+    assert summary["sha256"]["weights"] == simulated_weights(2, tmp_path)
+    assert summary["failures"] == 0
 
 
 def test_plain_text_gets_no_answer_from_the_tls_port(federation: Federation) -> None:
@@ -115,32 +113,26 @@ def test_an_expired_certificate_is_refused_by_the_node(
     assert "certificate has expired" in said
 
 
-def test_a_killed_server_app_is_resumed_to_the_same_weights(
-    federation: Federation, tmp_path: Path, simulated_weights: str
+def test_after_a_killed_server_app_and_a_killed_superlink_a_run_is_resumed_to_the_same_weights(
+    federation: Federation, tmp_path: Path
 ) -> None:
-    run = Run(federation, tmp_path)
-    run.wait_for(r"round 1/2 \|")
+    results = tmp_path / "out"
+    run = Run(federation, results, num_server_rounds=3)
+    run.wait_for(r"round 1/3 \|")
     (app,) = [p for p in find_processes(federation.launch.id) if "flwr-serverapp" in p.command]
     os.kill(app.pid, signal.SIGKILL)
-
     assert run.finish() == "finished:failed", run.log
 
-    resumed = Run(federation, tmp_path, resume=str(run.directory))
-    assert resumed.finish() == "finished:completed", resumed.log
-    assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
-
-
-def test_a_killed_superlink_comes_back_with_its_nodes_and_the_run_is_resumed(
-    federation: Federation, tmp_path: Path, simulated_weights: str
-) -> None:
-    run = Run(federation, tmp_path)
-    run.wait_for(r"round 1/2 \|")
+    resumed = Run(federation, results, num_server_rounds=3, resume=str(run.directory))
+    resumed.wait_for(r"round 2/3 \|")
     assert federation.superlink is not None
     kill(federation, federation.superlink)
-    run.abandon()
+    resumed.abandon()
 
+    # Its nodes come back by themselves.
     federation.start_superlink(lambda: False, federation.port)
-    resumed = Run(federation, tmp_path, resume=str(run.directory))
-
-    assert resumed.finish() == "finished:completed", resumed.log
-    assert summary_of(run.directory)["sha256"]["weights"] == simulated_weights
+    last = Run(federation, results, num_server_rounds=3, resume=str(run.directory))
+    assert last.finish() == "finished:completed", last.log
+    summary = summary_of(run.directory)
+    assert summary["rounds"] == 3
+    assert summary["sha256"]["weights"] == simulated_weights(3, tmp_path)
