@@ -12,7 +12,6 @@ import signal
 import socket
 import ssl
 import threading
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from scripts.federation_plan import Node
 from scripts.key_material import make_authority, make_node_key, make_server
 from scripts.processes import find_processes
 from scripts.real_federation import Federation
-from scripts.run_settings import REPOSITORY
+from tests.conftest import small_run_config
 from tests.local_run import run_app, summary_of
 from tests.real_run import NODES, PATIENCE, QUICK, Run, kill, log_text, running_federation
 
@@ -42,10 +41,8 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 def simulated_weights(rounds: int, folder: Path) -> str:
     """Return the SHA-256 of the weights after an uninterrupted run in this process."""
-    with (REPOSITORY / "pyproject.toml").open("rb") as file:
-        defaults: dict[str, Any] = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
-    changes = {"num-server-rounds": rounds, "output-dir": str(folder / "simulated")}
-    weights: str = summary_of(run_app(defaults | QUICK | changes))["sha256"]["weights"]
+    config = small_run_config(folder) | QUICK | {"num-server-rounds": rounds}
+    weights: str = summary_of(run_app(config))["sha256"]["weights"]
     return weights
 
 
