@@ -26,8 +26,9 @@ from scripts.processes import (
     watch_over,
 )
 from scripts.real_federation import Federation, rescue_logs
+from scripts.run_log import RunLog
 from scripts.run_settings import UsageError, as_toml
-from scripts.simulate import RunLog, StopSignals, let_app_save
+from scripts.stopping import StopSignals, let_app_save
 
 _LIST_SECONDS = 60.0
 _RESTART_SECONDS = 10.0

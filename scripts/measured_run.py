@@ -10,17 +10,9 @@ from scripts.launch_options import LaunchPlan, plan_launch
 from scripts.local_superlink import Launch, LaunchError, start_superlink
 from scripts.own_ray import check_ray
 from scripts.processes import adopt_orphans, watch_over
-from scripts.simulate import (
-    ANSI,
-    RESULTS,
-    RUN_ID,
-    Prepared,
-    StopSignals,
-    check_outcome,
-    clean_up,
-    prepare,
-    submit,
-)
+from scripts.run_log import ANSI, RESULTS, RUN_ID
+from scripts.simulate import Prepared, check_outcome, clean_up, prepare, submit
+from scripts.stopping import StopSignals
 
 # SuperExec, which has to be loaded, is idle by then.
 _SETTLING_SECONDS = 3.0

@@ -7,103 +7,21 @@ any SuperLink that runs already, stay untouched.
 
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import IO
 
 from scripts.app_staging import stage_app
-from scripts.display import Display
 from scripts.flower_when_told import go, load_ahead
 from scripts.launch_options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.local_superlink import CONNECTION, Launch, LaunchError, command, start_superlink
 from scripts.own_ray import check_ray, start_ray
-from scripts.processes import (
-    adopt_orphans,
-    end_processes,
-    find_processes,
-    reap_children,
-    send,
-    watch_over,
-)
-
-_SAVING_SECONDS = 5.0
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-RUN_ID = re.compile(r"Successfully started run (\d+)")
-RESULTS = re.compile(r"\bresults: (/.*\S)")
-
-
-class StopSignals:
-    """Counts the signals that ask the launcher to end.
-
-    The handler only takes note, and every wait looks here: an exception out of a handler could
-    strike in the middle of the clean-up.
-    """
-
-    def __init__(self) -> None:
-        self.received: list[signal.Signals] = []
-
-    def install(self) -> None:
-        """Take over the signals, but for those that the user had us ignore (nohup)."""
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            if signal.getsignal(signum) is not signal.SIG_IGN:
-                signal.signal(signum, self._note)
-
-    def _note(self, signum: int, _frame: FrameType | None) -> None:
-        self.received.append(signal.Signals(signum))
-        # write, not print: a handler may strike inside a print.
-        if len(self.received) == 1:
-            os.write(2, b"\nStopping; once more to stop at once.\n")
-
-    def ignore(self) -> None:
-        """Ignore them from now on: Python's own ending would let them kill us again."""
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(signum, signal.SIG_IGN)
-
-    def requested(self) -> bool:
-        """Whether to end."""
-        return bool(self.received)
-
-    def repeated(self) -> bool:
-        """Whether to end without further delay."""
-        return len(self.received) > 1
-
-
-class RunLog(threading.Thread):
-    """Passes a run's log on to the user, and picks out what the launcher needs to know."""
-
-    def __init__(self, stream: IO[str], stop: StopSignals) -> None:
-        super().__init__(daemon=True)
-        self._stream = stream
-        self._display = Display()
-        self._stop_signals = stop
-        self.run_id: str | None = None
-        self.results: Path | None = None
-
-    def run(self) -> None:
-        """Copy line by line until the stream ends."""
-        with self._display:
-            self._copy()
-
-    def _copy(self) -> None:
-        for line in self._stream:
-            plain = ANSI.sub("", line)
-            if found := RUN_ID.search(plain):
-                self.run_id = found[1]
-            if found := RESULTS.search(plain):
-                self.results = Path(found[1])
-            try:
-                self._display.show(line)
-            except OSError:  # nobody reads our output any more
-                self._stop_signals.received.append(signal.SIGPIPE)
-                return
+from scripts.processes import adopt_orphans, end_processes, reap_children, watch_over
+from scripts.run_log import RunLog
+from scripts.stopping import StopSignals, let_app_save
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,28 +111,6 @@ def submit(prepared: Prepared) -> "subprocess.Popen[str]":
     check_ray(prepared.ray)
     go(prepared.flwr)
     return prepared.flwr
-
-
-def let_app_save(launch: Launch, stop: StopSignals, app: str) -> None:
-    """Ask the server's app to end and give it a moment, with all that it needs still there.
-
-    Args:
-        launch: Whose processes to look among.
-        stop: Cuts the moment short when it is asked for once more.
-        app: The command that runs the server's app.
-    """
-    deadline = time.monotonic() + _SAVING_SECONDS
-    told = False
-    while time.monotonic() < deadline and not stop.repeated():
-        apps = [
-            process for process in find_processes(launch.id, os.getpid()) if app in process.command
-        ]
-        if not apps:
-            return
-        if not told:
-            send(apps, signal.SIGINT)
-            told = True
-        time.sleep(0.1)
 
 
 def check_outcome(launch: Launch, run_id: str | None) -> None:

@@ -30,7 +30,7 @@ from scripts.process_usage import (
 )
 from scripts.processes import Process
 from scripts.scale_plot import plot_scale
-from scripts.simulate import StopSignals
+from scripts.stopping import StopSignals
 
 
 def round_row(number: int, **fields: float) -> dict[str, object]:
