@@ -9,18 +9,13 @@ from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, RecordDict, Scalar
 from flwr.common.logger import log
 
-from fl_app.config import RunConfig
-from fl_app.contribution import LocalWork
-from fl_app.examples import Examples
-from fl_app.instruction import FitInstruction
-from fl_app.local_data import NodeConfig, local_data, participant_name
-from fl_app.lying import find_liar
-from fl_app.memory import Memory
-from fl_app.models import build_model, get_weights, set_weights
-from fl_app.mods import give_up_at_deadline, report_failures
-from fl_app.own_data import LocalData
-from fl_app.participant_state import StateStore, state_folder
-from fl_app.protocol import (
+from fl_app.core.node import NodeConfig, participant_name
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.seeding import Stream, numpy_generator, training_generator
+from fl_app.data.local_files.loader import LocalData
+from fl_app.data.tensor_dataset import Examples
+from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
+from fl_app.messaging.fit_config import (
     DATASET_KEY,
     NUM_EXAMPLES_KEY,
     PARTICIPANT_KEY,
@@ -28,12 +23,24 @@ from fl_app.protocol import (
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
     STATE_LOST_KEY,
+    FitInstruction,
 )
-from fl_app.secure_mod import secure_aggregation
-from fl_app.seeding import Stream, numpy_generator, training_generator
-from fl_app.settings import contribution_settings, training_settings
-from fl_app.training import Evaluation, LocalUpdate, cpu_threads, evaluate, resolve_device
-from strategies.updates import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
+from fl_app.secure_aggregation.client_mod import secure_aggregation
+from fl_app.tasks.client_data import local_data
+from fl_app.tasks.parameters import get_weights, set_weights
+from fl_app.tasks.registry import build_model
+from fl_app.training.attack_simulation import find_liar
+from fl_app.training.client_state import Memory, StateStore, state_folder
+from fl_app.training.local_training import (
+    Evaluation,
+    LocalUpdate,
+    cpu_threads,
+    evaluate,
+    resolve_device,
+)
+from fl_app.training.settings import contribution_settings, training_settings
+from fl_app.training.update_pipeline import LocalWork
+from strategies.core.client_update import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
 
 _STATE = "participant"
 _TRAINED = "latest-round-trained"
@@ -43,7 +50,7 @@ class Participant(NumPyClient):
     """One participant's side of the algorithm.
 
     What the server decides for everybody arrives with each message, in its config: see
-    `fl_app.instruction`.
+    `fl_app.messaging.fit_config`.
     """
 
     def __init__(self, config: RunConfig, node_config: NodeConfig, state: RecordDict) -> None:
@@ -81,7 +88,7 @@ class Participant(NumPyClient):
         Args:
             parameters: The global weights `w_t`; with SCAFFOLD the server's control variate
                 after them.
-            config: See `fl_app.instruction`.
+            config: See `fl_app.messaging.fit_config`.
 
         Returns:
             The encoded delta, or the weights if no delta was asked for; the number of

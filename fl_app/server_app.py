@@ -8,22 +8,22 @@ from flwr.server import ServerConfig
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid, ServerApp
 
-from fl_app.artifacts import RunDirectory
-from fl_app.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
-from fl_app.compatibility import check_compatibility
-from fl_app.config import RunConfig
-from fl_app.errors import tell_user_errors_in_a_sentence
-from fl_app.models import build_model
-from fl_app.objective import BestModel
-from fl_app.paths import new_run_directory, resolve_resume
-from fl_app.privacy import Privacy
-from fl_app.progress import ProgressLog
-from fl_app.server_data import load_server_data
-from fl_app.server_settings import stop_settings, workflow_settings
-from fl_app.server_strategy import build_strategy, server_state
-from fl_app.stopping import replay, stop_conditions
-from fl_app.summary import Run
-from fl_app.workflow import FederatedWorkflow, RoundHook
+from fl_app.callbacks.best_model import BestModel
+from fl_app.callbacks.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
+from fl_app.callbacks.early_stopping import replay, stop_conditions
+from fl_app.callbacks.progress import ProgressLog
+from fl_app.core.errors import tell_user_errors_in_a_sentence
+from fl_app.core.paths import new_run_directory, resolve_resume
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.experiment.compatibility import check_compatibility
+from fl_app.experiment.run import Run
+from fl_app.experiment.settings import stop_settings, workflow_settings
+from fl_app.experiment.strategy import build_strategy, server_state
+from fl_app.privacy.run_privacy import Privacy
+from fl_app.results.run_directory import RunDirectory
+from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
+from fl_app.tasks.registry import build_model
+from fl_app.tasks.server_data import load_server_data
 
 tell_user_errors_in_a_sentence()
 app = ServerApp()
@@ -102,7 +102,7 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
 
 
 def _tensorboard(run: Run, first_round: int) -> RoundHook:
-    from fl_app.tensorboard import TensorBoardLog  # takes seconds, and may be off
+    from fl_app.callbacks.tensorboard import TensorBoardLog  # takes seconds, and may be off
 
     path = run.directory.path / "tensorboard"
     return TensorBoardLog(path, run.config.as_run_config(), first_round)

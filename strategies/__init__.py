@@ -3,9 +3,9 @@
 Everything here is plain NumPy except `DeltaFedAvg`, the one Flower strategy.
 """
 
-from strategies.aggregators import weighted_mean
+from strategies.aggregation.weighted_mean import weighted_mean
+from strategies.core.client_update import AggregationError, Arrays, ClientUpdate, UpdateError
 from strategies.delta_fedavg import DeltaFedAvg
-from strategies.updates import AggregationError, Arrays, ClientUpdate, UpdateError
 
 __all__ = [
     "AggregationError",

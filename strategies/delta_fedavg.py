@@ -21,19 +21,18 @@ from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import FedAvg
 from numpy.typing import NDArray
 
-from strategies.aggregators import Aggregator, weighted_mean
-from strategies.codecs import Codec, Identity
-from strategies.drawing import draw
-from strategies.finite import num_not_finite
-from strategies.intake import FitResults, Intake
-from strategies.metrics import weighted_average
-from strategies.part_state import load_state_of, state_of
-from strategies.participation import Participation
-from strategies.replies import counts, participant_of, sorted_by_participant
-from strategies.scaffold import ControlVariate
-from strategies.server_optimizers import ServerOptimizer, plain
-from strategies.updates import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
-from strategies.wire import decode_arrays
+from strategies.aggregation.base import Aggregator
+from strategies.aggregation.weighted_mean import weighted_mean
+from strategies.compression.codec import Codec, Identity
+from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
+from strategies.core.clients import counts, draw, participant_of, sorted_by_participant
+from strategies.core.finite import num_not_finite
+from strategies.core.metrics import weighted_average
+from strategies.core.npy import decode_arrays
+from strategies.core.state import Participation, load_state_of, state_of
+from strategies.optimization.scaffold import ControlVariate
+from strategies.optimization.server_optimizers import ServerOptimizer, plain
+from strategies.update_collector import FitResults, Intake
 
 EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 
@@ -181,7 +180,7 @@ class DeltaFedAvg(FedAvg):
 
         Args:
             server_round: The round, 1-based.
-            results: The replies, in any order; see `strategies.intake`. Not looked at if
+            results: The replies, in any order; see `strategies.update_collector`. Not looked at if
                 `receive` has taken them in. Before any `configure_fit` there is no `w_t` to
                 add a delta to, and replies are averaged as they are, like `FedAvg` does.
             failures: Participants that did not reply.

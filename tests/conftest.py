@@ -2,12 +2,13 @@
 
 import logging
 import os
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from scripts.repository import default_run_config
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # More processes than cores, so one thread in each of them, and in what they start. Before
@@ -17,8 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # The machine may be busy: no example is too slow to be right.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
-
-PROJECT = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,9 +55,7 @@ def run_config(tmp_path: Path) -> dict[str, Any]:
 
 def small_run_config(folder: Path) -> dict[str, Any]:
     """The defaults of pyproject.toml, made small: three participants on digits."""
-    with (PROJECT / "pyproject.toml").open("rb") as file:
-        defaults: dict[str, Any] = tomllib.load(file)["tool"]["flwr"]["app"]["config"]
-    return defaults | {
+    return default_run_config() | {
         "num-server-rounds": 2,
         "num-participants": 3,
         "local-epochs": 1,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from strategies.adversaries import Scene
+from strategies.attacks import Scene
 from strategies.contract.comparisons import (
     demand,
     demand_form,
@@ -11,7 +11,7 @@ from strategies.contract.comparisons import (
     frozen,
 )
 from strategies.contract.laws import Build, Law
-from strategies.updates import Arrays, ClientUpdate, check_update
+from strategies.core.client_update import Arrays, ClientUpdate, check_update
 
 _NUM_CLASSES = 10
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from strategies.aggregators import Aggregator
+from strategies.aggregation.base import Aggregator
 from strategies.contract.comparisons import (
     bits_of,
     demand,
@@ -16,7 +16,7 @@ from strategies.contract.comparisons import (
     frozen,
 )
 from strategies.contract.laws import Build, Law
-from strategies.updates import Arrays, ClientUpdate
+from strategies.core.client_update import Arrays, ClientUpdate
 
 Updates = Sequence[ClientUpdate]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from flwr.common import ndarrays_to_parameters
 
-from strategies.codecs import Codec
+from strategies.compression.codec import Codec
 from strategies.contract.comparisons import (
     bits_of,
     demand,
@@ -15,8 +15,8 @@ from strategies.contract.comparisons import (
     frozen,
 )
 from strategies.contract.laws import BrokenLawError, Build, Law
-from strategies.updates import Arrays
-from strategies.wire import decode_arrays
+from strategies.core.client_update import Arrays
+from strategies.core.npy import decode_arrays
 
 _REPEATS = 400
 _DEVIATIONS = 7.0  # of a mean from its expectation: one in 10^11, for normal errors

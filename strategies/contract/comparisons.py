@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.contract.laws import BrokenLawError
-from strategies.updates import Arrays
+from strategies.core.client_update import Arrays
 
 Some = Sequence[NDArray[Any]]
 

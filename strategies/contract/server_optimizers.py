@@ -14,8 +14,8 @@ from strategies.contract.comparisons import (
     frozen,
 )
 from strategies.contract.laws import Build, Law
-from strategies.server_optimizers import ServerOptimizer
-from strategies.updates import Arrays
+from strategies.core.client_update import Arrays
+from strategies.optimization.server_optimizers import ServerOptimizer
 
 MakeOptimizer = Callable[[], ServerOptimizer]
 

@@ -14,12 +14,13 @@ from flwr.server.workflow import DefaultWorkflow
 from torch import Tensor
 
 from fl_app.client_app import app, client_fn
-from fl_app.errors import ConfigError
-from fl_app.models import MODELS, build_model, get_weights
-from fl_app.workflow import FederatedWorkflow, WorkflowSettings
+from fl_app.core.errors import ConfigError
+from fl_app.rounds.round_loop import FederatedWorkflow, WorkflowSettings
+from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.registry import MODELS, build_model
 from strategies import DeltaFedAvg
-from tests.linear_model import Linear
-from tests.local_grid import LocalGrid
+from tests.support.linear_model import Linear
+from tests.support.local_grid import LocalGrid
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 
 from PIL import Image
 
-from tests.conftest import PROJECT
+from scripts.repository import REPOSITORY
 
 # Seconds each; the server's half and the commands may use them.
 NOT_NEEDED = {
@@ -20,17 +20,18 @@ NOT_NEEDED = {
     "sklearn",
     "tensorboard",
     "torchvision",
-    "fl_app.artifacts",
-    "fl_app.plots",
+    "fl_app.results.run_directory",
+    "fl_app.plots.training_curves",
     "fl_app.server_app",
-    "fl_app.workflow",
+    "fl_app.rounds.round_loop",
 }
 
 ONE_ROUND = """
 import sys
 from flwr.app import Context, RecordDict
 from fl_app.client_app import client_fn
-from fl_app.models import build_model, get_weights
+from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.registry import build_model
 
 config = {config!r}
 node = {{"name": "north", "data": {data!r}}}
@@ -55,6 +56,8 @@ def test_a_participant_with_its_own_images_imports_nothing_slow_that_it_does_not
         config=config, data=str(tmp_path / "north"), not_needed=sorted(NOT_NEEDED)
     )
 
-    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
 
     assert done.stdout.split() == ["8"], done.stdout + done.stderr

@@ -1,6 +1,5 @@
 import json
 import logging
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,19 @@ from flwr.app import Message
 from safetensors.numpy import load_file
 from torch import nn
 
-from fl_app.artifacts import RunDirectory, weights_digest
 from fl_app.client_app import app as client_app
-from fl_app.data import load_dataset
-from fl_app.errors import ConfigError, UserError
-from fl_app.examples import Examples
-from fl_app.models import MODELS, build_model, get_weights, set_weights, travelling_names
-from fl_app.participants import QuorumError
-from fl_app.training import LocalUpdate, evaluate, local_update
-from tests.linear_model import Linear
-from tests.local_grid import Fault, LocalGrid
-from tests.local_run import run_app, run_on, summary_of
+from fl_app.core.errors import ConfigError, UserError
+from fl_app.data.datasets import load_dataset
+from fl_app.data.tensor_dataset import Examples
+from fl_app.messaging.client_registry import QuorumError
+from fl_app.results.run_directory import RunDirectory, weights_digest
+from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
+from fl_app.tasks.registry import MODELS, build_model
+from fl_app.training.local_training import LocalUpdate, evaluate, local_update
+from scripts.repository import default_run_config
+from tests.support.linear_model import Linear
+from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_run import run_app, run_on, summary_of
 
 
 @pytest.fixture
@@ -37,16 +38,15 @@ def config(run_config, monkeypatch) -> dict[str, Any]:
 def finished(tmp_path_factory) -> Iterator[tuple[dict[str, Any], Path]]:
     """One run with everything that a run writes, and its config."""
     folder = tmp_path_factory.mktemp("finished")
-    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
-        config = tomllib.load(file)["tool"]["flwr"]["app"]["config"] | {
-            "num-server-rounds": 2,
-            "num-participants": 3,
-            "local-epochs": 1,
-            "dataset": "digits",
-            "model": "linear",
-            "data-dir": str(folder / "data"),
-            "output-dir": str(folder / "results"),
-        }
+    config = default_run_config() | {
+        "num-server-rounds": 2,
+        "num-participants": 3,
+        "local-epochs": 1,
+        "dataset": "digits",
+        "model": "linear",
+        "data-dir": str(folder / "data"),
+        "output-dir": str(folder / "results"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "linear", Linear)
         yield config, run_app(config)
@@ -220,7 +220,7 @@ def test_a_participant_that_raises_is_named_with_the_cause(config, monkeypatch, 
             raise MemoryError("not enough")
         return local_update(model, weights, examples, *more)
 
-    monkeypatch.setattr("fl_app.contribution.local_update", failing)
+    monkeypatch.setattr("fl_app.training.update_pipeline.local_update", failing)
 
     directory = run_app(config | {"num-participants": 4})
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.real_federation import Federation
-from tests.real_run import running_federation
+from scripts.deployment.cluster import Federation
+from tests.support.real_run import running_federation
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 import pytest
 
-from strategies import compiled_updates
+from strategies.native import sum_kernels
 
 
 @pytest.fixture(params=["compiled", "numpy"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each of the two ways, for the duration of a test."""
-    built = compiled_updates.load() if request.param == "compiled" else None
+    built = sum_kernels.load() if request.param == "compiled" else None
     if request.param == "compiled" and built is None:
         pytest.skip("there is no C compiler")
-    monkeypatch.setattr(compiled_updates, "available", lambda: built)
+    monkeypatch.setattr(sum_kernels, "available", lambda: built)
     return str(request.param)

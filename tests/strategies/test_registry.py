@@ -7,8 +7,8 @@ import pytest
 from flwr.common import Parameters
 from flwr.server.strategy import FedAdam
 
-from strategies.aggregators import weighted_mean
-from strategies.fednova import NormalisedMean
+from strategies.aggregation.fednova import NormalisedMean
+from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.registry import _METHODS, PARTS, PartError, PartSpec, build_part, known_name
 
 OWN_PARTS = """
@@ -162,7 +162,7 @@ def test_a_file_that_breaks_on_import_says_how(tmp_path: Path):
 
 def test_something_of_another_kind_is_refused():
     assert "is no codec, it lacks encode, decode" in refusal(
-        "codec", "strategies.fednova:NormalisedMean"
+        "codec", "strategies.aggregation.fednova:NormalisedMean"
     )
 
 
@@ -182,4 +182,4 @@ def test_flowers_strategies_are_built_with_what_the_run_config_gives():
 
 def test_only_the_projects_own_parts_have_a_known_name():
     assert known_name("aggregator", "fednova()") == "fednova"
-    assert known_name("aggregator", "strategies.fednova:NormalisedMean") is None
+    assert known_name("aggregator", "strategies.aggregation.fednova:NormalisedMean") is None

@@ -1,0 +1,77 @@
+"""What a run is to be good at, and the model of the round in which it was best."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from flwr.common import Parameters
+
+from fl_app.results.records import RoundReport, Score
+
+Monitor = Literal["auto", "central", "federated"]
+Metric = Literal["accuracy", "loss"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What "better" means: which evaluation, and which of its numbers.
+
+    Attributes:
+        monitor: The server's evaluation or the participants'; `auto` is the server's where
+            there is one.
+        metric: `accuracy` is to be high, `loss` to be low.
+    """
+
+    monitor: Monitor
+    metric: Metric
+
+    def value(self, report: RoundReport) -> float | None:
+        """Return the number in a round's report, or `None` if there is no finite one."""
+        scores = {"central": report.central, "federated": report.federated}
+        score: Score | None = scores.get(self.monitor, report.score)
+        value: float | None = None if score is None else getattr(score, self.metric)
+        return None if value is None or not math.isfinite(value) else value
+
+    def gain(self, new: float, old: float) -> float:
+        """Return by how much `new` is better than `old`; negative if it is worse."""
+        return new - old if self.metric == "accuracy" else old - new
+
+    def __str__(self) -> str:
+        return self.metric if self.monitor == "auto" else f"{self.monitor} {self.metric}"
+
+
+class BestModel:
+    """Keeps the model of the best round beside the last one.
+
+    Attributes:
+        objective: What "best" means.
+        best: The best value so far.
+        best_round: The round it is of.
+    """
+
+    def __init__(self, objective: Objective, keep: Callable[[Parameters], None]) -> None:
+        """Set up.
+
+        Args:
+            objective: What "best" means.
+            keep: Saves the weights of a round.
+        """
+        self.objective = objective
+        self._keep = keep
+        self.best: float | None = None
+        self.best_round: int | None = None
+
+    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+        """Keep the weights if the round is better than all before; never ends the run."""
+        if self.is_best(report):
+            self._keep(parameters)
+        return None
+
+    def is_best(self, report: RoundReport) -> bool:
+        """Tell whether a round is better than all before, and remember it if so."""
+        value = self.objective.value(report)
+        if value is None or (self.best is not None and self.objective.gain(value, self.best) <= 0):
+            return False
+        self.best, self.best_round = value, report.server_round
+        return True

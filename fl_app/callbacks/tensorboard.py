@@ -1,0 +1,80 @@
+"""The history as TensorBoard events, by PyTorch's own writer."""
+
+from collections.abc import Mapping
+from logging import ERROR
+from pathlib import Path
+from typing import Any
+
+from flwr.common import Parameters
+from flwr.common.logger import log
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from fl_app.results.records import RoundReport
+
+_FINAL = "hparam/accuracy"
+
+
+class TensorBoardLog:
+    """Writes one event file per run, with its hyperparameters; a hook of the workflow.
+
+    A failure to write is reported once, and the run goes on without events.
+    """
+
+    def __init__(self, path: Path, run_config: Mapping[str, Any], first_round: int = 0) -> None:
+        """Open the event file.
+
+        Args:
+            path: Directory for the events of this run.
+            run_config: What TensorBoard shows as hyperparameters.
+            first_round: The first round to come; events of an interrupted run from there on
+                are superseded.
+        """
+        self._writer: SummaryWriter | None = None
+        try:
+            # purge_step makes TensorBoard forget what a killed run wrote after its checkpoint.
+            self._writer = SummaryWriter(
+                str(path), purge_step=first_round or None, filename_suffix=".delta-fedavg"
+            )
+            summaries = hparams(dict(run_config), {_FINAL: None})  # type: ignore[no-untyped-call]
+            for summary in summaries:
+                self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
+        except OSError as error:
+            self._give_up(error)
+
+    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+        """Write the round's scalars; never ends the run."""
+        if self._writer is None:
+            return None
+        try:
+            for tag, value in scalars(report).items():
+                self._writer.add_scalar(tag, value, report.server_round)
+            self._writer.flush()
+        except OSError as error:
+            self._give_up(error)
+        return None
+
+    def _give_up(self, error: OSError) -> None:
+        self._writer = None
+        log(ERROR, "TensorBoard events are not written, the run goes on: %s", error)
+
+
+def scalars(report: RoundReport) -> dict[str, float]:
+    """Return what is plotted of a round, by tag; what was not measured is left out."""
+    values: dict[str, float | None] = {
+        "train/loss": report.train_loss,
+        "train/accuracy": report.train_accuracy,
+        "round/relative_update": report.relative_update,
+        "privacy/epsilon": report.epsilon,
+        "round/seconds": report.seconds,
+        "round/failures": float(len(report.failures)),
+        "bytes/up": float(report.bytes_up),
+        "bytes/down": float(report.bytes_down),
+    }
+    for name, score in (("central", report.central), ("federated", report.federated)):
+        if score is not None:
+            values[f"{name}/loss"] = score.loss
+            values[f"{name}/accuracy"] = score.accuracy
+    if report.score is not None:
+        values[_FINAL] = report.score.accuracy
+    return {tag: value for tag, value in values.items() if value is not None}

@@ -1,0 +1,47 @@
+"""A node of the federation: its config, and the name of the participant on it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.run_config_keys import OWN_DATA, RunConfig
+
+NodeConfig = Mapping[str, Any]
+
+
+def participant_name(node_config: NodeConfig, config: RunConfig) -> str:
+    """Return who a node is: the name it declares, or else its partition id.
+
+    Raises:
+        ConfigError: If the node config says neither, or a partition that is none.
+    """
+    name = node_config.get("name")
+    if isinstance(name, str) and name.strip():
+        return name.strip()
+    if config.dataset == OWN_DATA:
+        raise ConfigError(
+            "node config: name is missing; a participant with its own data is started with "
+            '--node-config \'name="<who>" data="<absolute path>"\''
+        )
+    return str(partition_id(node_config, config))
+
+
+def partition_id(node_config: NodeConfig, config: RunConfig) -> int:
+    """Read the partition id from the node config, checked against the run config."""
+    if "partition-id" not in node_config:
+        raise ConfigError(
+            "node config: partition-id is missing; start the SuperNode with "
+            "--node-config 'partition-id=<0, 1, ...> num-partitions=<participants>'"
+        )
+    number, num_partitions = node_config["partition-id"], node_config.get("num-partitions")
+    if num_partitions != config.num_participants:
+        raise ConfigError(
+            f"there are {num_partitions} participants, but num-participants = "
+            f"{config.num_participants} in the run config; make the two equal"
+        )
+    if type(number) is not int or not 0 <= number < config.num_participants:
+        raise ConfigError(
+            f"node config: partition-id = {number!r} is not allowed; "
+            f"it must be a whole number from 0 to {config.num_participants - 1}"
+        )
+    return number

@@ -1,0 +1,115 @@
+"""What a participant's own images must agree with, and the form in which they are read."""
+
+import difflib
+import os
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fl_app.core.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images as they were read, before they are standardised.
+
+    Attributes:
+        images: uint8 0 to 255, or a float type 0 to 1; [N, C, H, W].
+        labels: int64 [N], positions in the agreed class names.
+    """
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What all participants of a federation agreed on.
+
+    Attributes:
+        class_names: One per output of the model, in its order.
+        image_shape: (C, H, W) that the model takes.
+    """
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        names = [folder_name(name) for name in self.class_names]
+        if not names or not all(names):
+            raise DataError("The agreed class names are missing, or one is empty; name every class")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"The agreed class name {twice[0]!r} occurs twice; make each unique")
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise DataError(
+                f"The model's image shape {self.image_shape} must be three positive numbers: "
+                "channels, height, width"
+            )
+
+    @property
+    def agreed(self) -> str:
+        """The class names, as a sentence of an error message."""
+        return f"The agreed classes are: {', '.join(self.class_names)}."
+
+    def indices_by_name(self) -> dict[str, int]:
+        """Return the position of each class under its `folder_name`."""
+        return {folder_name(name): index for index, name in enumerate(self.class_names)}
+
+    def unknown_class(self, found: str, what: str) -> DataError:
+        """Make the error for a class that nobody agreed on.
+
+        Args:
+            found: The name.
+            what: Says where, for instance "The folder /data/dog is named 'dog', which".
+        """
+        by_fold = {name.casefold(): name for name in self.class_names}
+        near = difflib.get_close_matches(found.casefold(), by_fold, n=1, cutoff=0.7)
+        hint = f" Did you mean {by_fold[near[0]]!r}?" if near else ""
+        return DataError(f"{what} is not an agreed class.{hint} {self.agreed}")
+
+    def refuse_if_too_large(self, path: Path, count: int) -> None:
+        """Refuse images whose float32 form would take more than half of this machine's memory.
+
+        Raises:
+            DataError: If so; nothing has been read by then.
+        """
+        needed = count * int(np.prod(self.image_shape, dtype=np.int64)) * 4
+        if needed > physical_memory() // 2:
+            raise DataError(
+                f"{path} holds {count} images, which take {needed / 2**30:.1f} GiB in memory; "
+                f"this machine has {physical_memory() / 2**30:.1f} GiB and at most half may be "
+                "used. Take fewer images, or a machine with more memory."
+            )
+
+
+def folder_name(class_name: str) -> str:
+    """Return the folder that holds a class: its name, with "_" for "/", in Unicode's NFC form.
+
+    Some systems store a name's accents apart from their letters; NFC joins them.
+    """
+    return unicodedata.normalize("NFC", class_name).replace("/", "_").strip()
+
+
+def describe_shape(channels: int, height: int, width: int) -> str:
+    """Say a shape in words, such as "28 pixels wide, 28 high, 1 channel"."""
+    return f"{width} pixels wide, {height} high, {channels} channel{'s' * (channels != 1)}"
+
+
+def physical_memory() -> int:
+    """Return the machine's memory in bytes; where the system does not tell, an exbibyte."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**60
+
+
+def listing(items: Sequence[str], most: int = 5) -> str:
+    """Join items for an error message, and count those beyond the first few."""
+    shown = ", ".join(items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -1,0 +1,171 @@
+"""Who holds which examples.
+
+To add a scheme, write its function in `fl_app/data/partitioners.py` and its line in `SCHEMES`
+below.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fl_app.data import partitioners
+from fl_app.data.partitioners import IntArray, Labels, refusal
+
+
+@dataclass(frozen=True)
+class PartitionSpec:
+    """A scheme and its settings.
+
+    Attributes:
+        name: A key of `SCHEMES` (run-config key partitioner).
+        num_partitions: Number of participants.
+        seed: Of every random choice; not negative.
+        dirichlet_alpha: For dirichlet: the smaller, the more skewed.
+        shards_per_participant: For shards.
+        classes_per_participant: For pathological.
+    """
+
+    name: str
+    num_partitions: int
+    seed: int
+    dirichlet_alpha: float = 0.5
+    shards_per_participant: int = 2
+    classes_per_participant: int = 2
+
+
+SCHEMES: Mapping[str, Callable[[Labels, PartitionSpec], list[IntArray]]] = {
+    "contiguous": lambda labels, spec: partitioners.contiguous(labels, spec.num_partitions),
+    "iid": lambda labels, spec: partitioners.iid(labels, spec.num_partitions, spec.seed),
+    "dirichlet": lambda labels, spec: partitioners.dirichlet(
+        labels, spec.num_partitions, spec.seed, spec.dirichlet_alpha
+    ),
+    "shards": lambda labels, spec: partitioners.shards(
+        labels, spec.num_partitions, spec.seed, spec.shards_per_participant
+    ),
+    "pathological": lambda labels, spec: partitioners.pathological(
+        labels, spec.num_partitions, spec.seed, spec.classes_per_participant
+    ),
+    "linear": lambda labels, spec: partitioners.linear(labels, spec.num_partitions, spec.seed),
+}
+
+
+def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
+    """Divide examples among participants.
+
+    The result depends on the arguments alone: it is the same in every process, and no global
+    random state is read or changed.
+
+    Args:
+        labels: Integer class of each example, [N].
+        spec: The scheme and its settings.
+
+    Returns:
+        One int64 array per participant, ascending, not empty; together exactly 0 .. N-1.
+
+    Raises:
+        ConfigError: If the request is impossible; it names the run-config key and the limit.
+    """
+    if spec.name not in SCHEMES:
+        raise refusal("partitioner", spec.name, f"one of {', '.join(SCHEMES)}")
+    if not 1 <= spec.num_partitions <= len(labels):
+        raise refusal("num-participants", spec.num_partitions, f"from 1 to {len(labels)} examples")
+    if spec.seed < 0:
+        raise refusal("seed", spec.seed, "0 or more")
+    labels = np.asarray(labels)
+    parts = [np.sort(np.asarray(p, dtype=np.int64)) for p in SCHEMES[spec.name](labels, spec)]
+    empty = [i for i, part in enumerate(parts) if not len(part)]
+    if empty:
+        raise refusal(
+            "partitioner", spec.name, f"another: it leaves participant {empty[0]} without examples"
+        )
+    if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels))):
+        raise RuntimeError(f"partitioner {spec.name} lost or repeated examples; this is a bug")
+    return parts
+
+
+def train_and_test_indices(
+    train_labels: Labels, test_labels: Labels, spec: PartitionSpec
+) -> tuple[list[IntArray], list[IntArray]]:
+    """Divide a training and a test set so that each participant's two parts match.
+
+    With contiguous, both sets are cut into equal ranges. With any other scheme, the test examples
+    of each class are dealt in proportion to the participants' training counts of that class (see
+    `follow`), because a scheme's second draw, on the test labels, would not repeat the first.
+    Nothing is cached: 60,000 labels among 1,000 participants take about two seconds.
+
+    Args:
+        train_labels: Integer classes, [N].
+        test_labels: Integer classes, [M].
+        spec: The scheme and its settings.
+
+    Returns:
+        Training and test indices, as from `partition_indices`; a participant's test part is
+        empty only where there are too few test examples of its classes to go round.
+
+    Raises:
+        ConfigError: As `partition_indices`, for the training set.
+    """
+    train = partition_indices(train_labels, spec)
+    if spec.name == "contiguous":
+        return train, partitioners.contiguous(test_labels, spec.num_partitions)
+    classes = 1 + int(max(np.max(train_labels), np.max(test_labels, initial=0)))
+    return train, follow(test_labels, label_counts(train_labels, train, classes))
+
+
+def follow(test_labels: Labels, counts: IntArray) -> list[IntArray]:
+    """Deal test examples so that each participant's labels are distributed as in training.
+
+    Class by class, a participant's quota is its share of the class's training examples, rounded
+    by largest remainders (ties to the lower id). A class that nobody trains on is dealt evenly.
+    Then each participant left with nothing takes one example of a class it trains on from the
+    participant that has most of it, unless that would leave the giver with nothing.
+
+    Args:
+        test_labels: Integer classes, [M].
+        counts: Training examples, [participants, classes].
+
+    Returns:
+        One ascending int64 array per participant; together exactly 0 .. M-1.
+    """
+    available = np.bincount(test_labels, minlength=counts.shape[1])
+    weights = np.where(counts.sum(axis=0) == 0, 1, counts)
+    dealt, remainders = np.divmod(available * weights, weights.sum(axis=0))
+    for label, left in enumerate(available - dealt.sum(axis=0)):
+        order = np.argsort(-remainders[:, label], kind="stable")
+        dealt[order[:left], label] += 1
+    _help_the_empty(dealt, counts)
+    parts: list[list[IntArray]] = [[] for _ in counts]
+    for label, ends in enumerate(np.cumsum(dealt, axis=0).T):
+        pieces = np.split(np.flatnonzero(test_labels == label), ends[:-1])
+        for part, piece in zip(parts, pieces, strict=True):
+            part.append(piece)
+    return [np.sort(np.concatenate(part)).astype(np.int64) for part in parts]
+
+
+def label_counts(labels: Labels, parts: Sequence[IntArray], num_classes: int) -> IntArray:
+    """Count each participant's examples of each class, int64 [participants, classes]."""
+    return np.stack([np.bincount(labels[part], minlength=num_classes) for part in parts])
+
+
+def partition_digest(parts: Sequence[IntArray]) -> str:
+    """Hash a partition: SHA-256 in hex over each part's length and indices, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _help_the_empty(dealt: IntArray, counts: IntArray) -> None:
+    """Move single test examples, in place, to participants that were dealt none."""
+    totals = dealt.sum(axis=1)
+    for empty in np.flatnonzero(totals == 0):
+        givers = np.where((totals[:, None] > 1) & (counts[empty] > 0), dealt, 0)
+        giver, label = np.unravel_index(np.argmax(givers), givers.shape)
+        if givers[giver, label]:
+            dealt[giver, label] -= 1
+            dealt[empty, label] += 1
+            totals[giver] -= 1
+            totals[empty] += 1

@@ -1,0 +1,231 @@
+"""What cannot be combined, why, and what to do instead: the one place that knows.
+
+Checked before round 1. `python -m scripts.docgen.compatibility` writes it into
+`strategies/README.md`.
+"""
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.plugins import part
+from fl_app.core.run_config_keys import HONEST, OWN_DATA, RunConfig
+from fl_app.experiment.combination import Facts, Rule
+from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
+from strategies.registry import known_name
+
+_STATELESS_OF_FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "Bulyan")
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "a strategy of Flower's, and a part of delta-fedavg",
+        "Flower's strategies aggregate weights in their own way, and the parts would be ignored.",
+        'set strategy = "delta-fedavg", or leave aggregator, server-optimizer, '
+        "server-lr-schedule, codec, clip-norm, privacy, scaffold and over-selection as they are",
+        lambda facts: not facts.own_strategy and bool(facts.changed()),
+    ),
+    Rule(
+        "a strategy of Flower's that remembers, and resume",
+        "Flower's strategies cannot save what they remember between rounds, so the run would not "
+        "go on as it was.",
+        "use server-optimizer adam, adagrad, yogi or sgd(momentum=...), whose state is saved",
+        lambda facts: (
+            not facts.own_strategy
+            and bool(facts.config.resume)
+            and known_name("strategy", facts.config.strategy) not in _STATELESS_OF_FLOWER
+        ),
+    ),
+    Rule(
+        "scaffold, and an aggregator that is no weighted mean",
+        "The server's control variate is a plain average over participants: whom a robust "
+        "aggregator keeps out of the weights would still move it, and FedNova counts steps anew.",
+        'set aggregator = "weighted-mean", or scaffold = false',
+        lambda facts: facts.config.scaffold and not facts.averages,
+    ),
+    Rule(
+        "scaffold, and a lossy codec",
+        "The server works out a participant's control variate from the delta that it decodes, "
+        "the participant from the one that it sent: they would drift apart.",
+        'set codec = "identity", or scaffold = false',
+        lambda facts: facts.config.scaffold and facts.lossy,
+    ),
+    Rule(
+        "scaffold, and momentum or proximal-mu",
+        "Option II of SCAFFOLD takes delta / (steps * learning rate) for the mean gradient, which "
+        "it is in plain SGD only.",
+        "set momentum = 0.0 and proximal-mu = 0.0, or scaffold = false",
+        lambda facts: (
+            facts.config.scaffold and (facts.config.momentum > 0 or facts.config.proximal_mu > 0)
+        ),
+    ),
+    Rule(
+        "scaffold, and clip-norm",
+        "A delta that was clipped no longer tells the mean gradient, of which SCAFFOLD makes its "
+        "control variates.",
+        "set clip-norm = 0.0, or scaffold = false",
+        lambda facts: facts.config.scaffold and facts.config.clip_norm > 0,
+    ),
+    Rule(
+        "privacy, and scaffold",
+        "The control variates are averages of deltas without noise.",
+        'set scaffold = false, or privacy = "none"',
+        lambda facts: facts.private and facts.config.scaffold,
+    ),
+    Rule(
+        "privacy, and an aggregator that is no weighted mean",
+        "How much noise hides a participant is known for a sum of clipped deltas, not for what "
+        "other aggregators make of them.",
+        'set aggregator = "weighted-mean" (with privacy everybody weighs the same), or '
+        'privacy = "none"',
+        lambda facts: facts.private and not facts.averages,
+    ),
+    Rule(
+        "privacy, and evaluate-with-training",
+        "With privacy a reply to training holds the protected delta and nothing else.",
+        'set evaluate-with-training = false, or privacy = "none"',
+        lambda facts: facts.private and facts.config.evaluate_with_training,
+    ),
+    Rule(
+        "privacy distributed, and a lossy codec",
+        "Only in the sum are there enough shares of noise, and what a codec drops of every share "
+        "depends on each by itself.",
+        'set codec = "identity", or privacy = "central"',
+        lambda facts: facts.config.privacy == "distributed" and facts.lossy,
+    ),
+    Rule(
+        "adaptive-clip-quantile, and privacy distributed",
+        "Deltas that come with noise do not show whether they were clipped.",
+        'set adaptive-clip-quantile = 0.0, or privacy = "central"',
+        lambda facts: facts.adaptive and facts.config.privacy == "distributed",
+    ),
+    Rule(
+        "adaptive-clip-quantile, and a lossy codec",
+        "Whether a delta was clipped shows in its length, which a lossy codec changes.",
+        'set adaptive-clip-quantile = 0.0, or codec = "identity"',
+        lambda facts: facts.adaptive and facts.lossy,
+    ),
+    Rule(
+        "adversary, and clip-norm where the server does not clip",
+        "Who lies would not clip its delta, but here the participant's own code does it even so: "
+        "the test would show a defence that is none.",
+        'set aggregator = "norm-clipped-mean" and clip-norm = 0.0, or privacy = "central"',
+        lambda facts: (
+            facts.config.adversary != HONEST
+            and facts.config.clip_norm > 0
+            and facts.config.privacy != "central"
+        ),
+    ),
+    Rule(
+        "adversary, and participants with data of their own",
+        "Adversaries are for tests in simulation, where participants are known by partition id.",
+        'set adversary = "none"',
+        lambda facts: facts.config.adversary != HONEST and facts.config.dataset == OWN_DATA,
+    ),
+    Rule(
+        "adversary, and scaffold",
+        "What an adversary lies about would have to include its control variate, which no attack "
+        "here does.",
+        'set adversary = "none", or scaffold = false',
+        lambda facts: facts.config.adversary != HONEST and facts.config.scaffold,
+    ),
+    Rule(
+        "secure-aggregation, and no clip-norm",
+        "Under masks deltas are whole numbers of a fixed range. Without a bound on them there is "
+        "no range, and what lies outside one would be cut off in silence.",
+        "set clip-norm to what deltas rarely exceed (a run without secure-aggregation shows their "
+        "update_norm in metrics.jsonl)",
+        lambda facts: facts.secure and facts.config.clip_norm == 0,
+    ),
+    Rule(
+        "secure-aggregation, and fewer than three participants in a round",
+        "With two, each could work out the other's delta from the mean and its own.",
+        "raise num-participants, fraction-fit or min-fit-clients",
+        lambda facts: facts.secure and facts.sampled < MIN_PARTICIPANTS,
+    ),
+    Rule(
+        "secure-aggregation, and an aggregator that is no weighted mean",
+        "The server sees the weighted mean of the deltas and none of them, and other aggregators "
+        "have to look at each.",
+        'set aggregator = "weighted-mean", or secure-aggregation = false',
+        lambda facts: facts.secure and not facts.averages,
+    ),
+    Rule(
+        "secure-aggregation, and a codec",
+        "Masked values are added up as they travel, so they cannot be in a code of another form; "
+        "and no mask can be compressed.",
+        'set codec = "identity", or secure-aggregation = false',
+        lambda facts: facts.secure and known_name("codec", facts.config.codec) != "identity",
+    ),
+    Rule(
+        "secure-aggregation, and scaffold",
+        "The server works out each participant's control variate from its delta, which it does "
+        "not see.",
+        "set scaffold = false, or secure-aggregation = false",
+        lambda facts: facts.secure and facts.config.scaffold,
+    ),
+    Rule(
+        "secure-aggregation, and adaptive-clip-quantile",
+        "The clip norm follows the number of deltas that were clipped, which masks hide.",
+        "set adaptive-clip-quantile = 0.0, or secure-aggregation = false",
+        lambda facts: facts.secure and facts.adaptive,
+    ),
+    Rule(
+        "secure-aggregation, and over-selection",
+        "Whoever is cut off for being slow is a dropout whose masks the others have to take back, "
+        "and more dropouts than secure-threshold allows end the round without a mean.",
+        "set over-selection = 0.0, and round-deadline for those who are slow",
+        lambda facts: facts.secure and facts.config.over_selection > 0,
+    ),
+    Rule(
+        "secure-aggregation, and a strategy of Flower's",
+        "Their results are weights, which have no bound; this project's range is for deltas.",
+        'set strategy = "delta-fedavg", or secure-aggregation = false',
+        lambda facts: facts.secure and not facts.own_strategy,
+    ),
+    Rule(
+        "secure-aggregation, and adversary",
+        "The adversaries here clip like everybody, which a real one behind masks would not, and "
+        "the aggregators that they are there to try cannot be used.",
+        'set adversary = "none", or secure-aggregation = false',
+        lambda facts: facts.secure and facts.config.adversary != HONEST,
+    ),
+    Rule(
+        "an aggregator, and fewer participants in a round than it is defined for",
+        "Krum, for instance, takes 2 f + 3 updates or more: with fewer, every round would leave "
+        "the model as it was.",
+        "raise num-participants or fraction-fit, or let the aggregator count on fewer liars",
+        lambda facts: facts.own_strategy and facts.sampled < facts.least_updates,
+    ),
+)
+
+
+def check_compatibility(config: RunConfig) -> None:
+    """Refuse what cannot be combined, and parts that cannot be built.
+
+    Raises:
+        ConfigError: One message for all combinations refused: why, and what to change.
+    """
+    facts = Facts(
+        config,
+        codec=part("codec", config.codec),
+        aggregator=part("aggregator", config.aggregator),
+    )
+    for kind, text in (
+        ("server-optimizer", config.server_optimizer),
+        ("server-lr-schedule", config.server_lr_schedule),
+        ("lr-schedule", config.lr_schedule),
+    ):
+        part(kind, text)
+    if config.adversary != HONEST:
+        part("adversary", config.adversary)
+    faults = [
+        f"run config: {rule.what} cannot be combined. {rule.why} Instead: {rule.instead}"
+        for rule in RULES
+        if rule.applies(facts)
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def compatibility_table() -> str:
+    """Return the rules as a Markdown table."""
+    rows = ["| cannot be combined | because | instead |", "| --- | --- | --- |"]
+    rows += [f"| {rule.what} | {rule.why} | {rule.instead} |" for rule in RULES]
+    return "\n".join(rows) + "\n"

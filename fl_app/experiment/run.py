@@ -1,0 +1,183 @@
+"""What a run is, at its start and at its end."""
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from logging import INFO
+from typing import Any
+
+import torch
+from flwr.common import Parameters
+from flwr.common.logger import log
+from torch import nn
+
+from fl_app.callbacks.best_model import BestModel
+from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
+from fl_app.callbacks.progress import format_duration
+from fl_app.core.errors import ResumeError
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.privacy.run_privacy import Privacy
+from fl_app.results.run_directory import (
+    BEST_MODEL,
+    MODEL,
+    RunDirectory,
+    config_digest,
+    weights_digest,
+)
+from fl_app.tasks.parameters import travelling_names
+from fl_app.tasks.server_data import ServerData
+from strategies.core.client_update import Arrays
+from strategies.core.npy import decode_arrays
+
+_PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
+
+
+@dataclass
+class Run:
+    """One run's identity, written to its directory at the start and at the end.
+
+    Attributes:
+        config: The run config.
+        data: What the server knows of the data.
+        model: A model of the kind that is trained.
+        directory: Where results go.
+        privacy: Differential privacy, where it is on.
+        earlier_seconds: What earlier parts of a resumed run have taken.
+    """
+
+    config: RunConfig
+    data: ServerData
+    model: nn.Module
+    directory: RunDirectory
+    privacy: Privacy | None = None
+    earlier_seconds: float = 0.0
+    _start: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        """Return the seconds that the run has taken, earlier parts of it included."""
+        return self.earlier_seconds + time.monotonic() - self._start
+
+    def write_start(self) -> None:
+        """Write the resolved config."""
+        self.directory.write_json("config.json", self.resolved_config())
+
+    def resolved_config(self) -> dict[str, Any]:
+        """Return the run config with `auto` resolved, and what it ran on."""
+        return {
+            "run-config": self.config.as_run_config() | {"dataset": self.data.name},
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in _PACKAGES},
+        }
+
+    def continue_from(self, checkpoint: Checkpoint) -> None:
+        """Bring the directory back to the moment of a checkpoint of this run.
+
+        Raises:
+            ResumeError: If the checkpoint is of another run, or the history is damaged.
+        """
+        check_identity(checkpoint, self.identity())
+        try:
+            self.directory.restore(checkpoint.metrics_bytes, checkpoint.weights)
+        except (OSError, ValueError) as error:
+            raise ResumeError(f"resume: the history cannot be restored: {error}") from error
+        self.earlier_seconds = checkpoint.elapsed_seconds
+        log(INFO, "resumed after round %s", checkpoint.server_round)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the results; the same on resume, or it is another run."""
+        settings = self.config.as_run_config() | {"dataset": self.data.name}
+        partition = self.data.partition
+        return run_identity(settings, "" if partition is None else partition.sha256)
+
+    def keep_best(self, parameters: Parameters) -> None:
+        """Write a round's weights as the best model."""
+        self._write_model(BEST_MODEL, decode_arrays(parameters.tensors))
+
+    def _write_model(self, name: str, weights: Arrays) -> None:
+        metadata = {
+            "model": self.config.model,
+            "dataset": self.data.name,
+            "classes": json.dumps(list(self.data.class_names)),
+            "mean": repr(self.data.mean),
+            "std": repr(self.data.std),
+        }
+        self.directory.write_model(name, weights, travelling_names(self.model), metadata)
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of config, partition and, once there are any, weights."""
+        identity = self.identity()
+        digests = {"config": config_digest(identity), "partition": identity["partition-sha256"]}
+        if self.directory.weights is not None:
+            digests["weights"] = weights_digest(self.directory.weights)
+        return digests
+
+    def write_results(self, reason: str, best: BestModel) -> None:
+        """Write model, plots and summary, and tell where they are.
+
+        Args:
+            reason: Why the run ended.
+            best: Knows the best round.
+        """
+        directory, weights = self.directory, self.directory.weights
+        self._write_plots()
+        if weights is not None:
+            self._write_model(MODEL, weights)
+        summary = self._summary(reason, best)
+        directory.write_json("summary.json", summary)
+        log(INFO, "ended after %s: %s", format_duration(summary["seconds"]), reason)
+        for name, digest in summary["sha256"].items():
+            log(INFO, "sha256 of %s: %s", name, digest)
+        log(INFO, "results: %s", directory.path)
+
+    def _write_plots(self) -> None:
+        # They take a second to import: not before the first round.
+        from fl_app.plots.run_comparison import plot_communication, plot_participants
+        from fl_app.plots.training_curves import plot_label_distribution
+
+        directory, data, config = self.directory, self.data, self.config
+        title = f"{config.model} on {data.name}, {config.num_participants} participants"
+        directory.write_history_plot(title)
+        for name, plot in (
+            ("communication.png", plot_communication),
+            ("participants.png", plot_participants),
+        ):
+            directory.write_plot(name, partial(plot, directory.reports, title=title))
+        if data.partition is None:
+            return
+        counts, classes = data.partition.counts, data.class_names
+        title = f"{data.name}, {config.partitioner}: examples by participant"
+        directory.write_plot(
+            "partition.png", lambda path: plot_label_distribution(counts, classes, path, title)
+        )
+
+    def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
+        reports = self.directory.reports
+        last = reports[-1] if reports else None
+        return {
+            "reason": reason,
+            "rounds": last.server_round if last else 0,
+            "dataset": self.data.name,
+            "model": self.config.model,
+            "participants": self.config.num_participants,
+            "central": asdict(last.central) if last and last.central else None,
+            "federated": asdict(last.federated) if last and last.federated else None,
+            "best": {"round": best.best_round, str(best.objective): best.best},
+            "privacy": None if self.privacy is None else self.privacy.summary(),
+            "failures": sum(len(report.failures) for report in reports),
+            "bytes_up": sum(report.bytes_up for report in reports),
+            "bytes_down": sum(report.bytes_down for report in reports),
+            "seconds": round(self.elapsed(), 3),
+            "sha256": self.digests(),
+        }
+
+
+def _version(package: str) -> str:
+    if package == "torch":
+        return str(torch.__version__)
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"

@@ -1,0 +1,119 @@
+"""Run config -> the strategy: the one of this project with its parts, or one of Flower's."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
+from flwr.server.strategy import Strategy
+from torch import nn
+
+from fl_app.core.plugins import part
+from fl_app.core.run_config_keys import OWN_STRATEGY, RunConfig
+from fl_app.data.tensor_dataset import Examples
+from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
+from fl_app.tasks.parameters import get_weights, set_weights, trainable_flags
+from fl_app.tasks.server_data import ServerData
+from fl_app.training.local_training import evaluate, resolve_device
+from fl_app.training.settings import contribution_settings, local_learning_rate
+from strategies import DeltaFedAvg
+from strategies.core.client_update import Arrays
+from strategies.core.metrics import weighted_average
+from strategies.core.state import Participation, StrategyState
+from strategies.optimization.scaffold import ControlVariate
+from strategies.optimization.server_optimizers import OnTrained
+from strategies.privacy.gaussian_mean import PrivateMean
+
+
+def build_strategy(
+    config: RunConfig,
+    model: nn.Module,
+    data: ServerData,
+    run: str,
+    weights: Arrays | None = None,
+    private_mean: PrivateMean | None = None,
+) -> Strategy:
+    """Build the strategy that a run config describes.
+
+    Args:
+        config: The run config.
+        model: A model with the initial weights.
+        data: Its name goes to the participants; its test set, if any, is evaluated on.
+        run: The name of the run, for what participants remember.
+        weights: The global weights to start from, if not the model's.
+        private_mean: The aggregator where privacy is on.
+
+    Raises:
+        ConfigError: If a part cannot be built.
+    """
+
+    def fit_config(server_round: int) -> dict[str, Scalar]:
+        received = config.evaluate_with_training and server_round > 1
+        clip_norm = {} if private_mean is None else private_mean.instruction()
+        return {
+            **clip_norm,
+            ROUND_KEY: server_round,
+            DATASET_KEY: data.name,
+            RUN_KEY: run,
+            EVALUATE_KEY: received,
+        }
+
+    common: dict[str, Any] = {
+        "fraction_fit": config.fraction_fit,
+        "fraction_evaluate": config.fraction_evaluate,
+        "min_fit_clients": config.min_fit_clients,
+        "min_evaluate_clients": 1,
+        "min_available_clients": config.min_fit_clients,
+        "initial_parameters": ndarrays_to_parameters(weights or get_weights(model)),
+        "evaluate_fn": None if data.test is None else _evaluation(model, data.test, config.device),
+        "on_fit_config_fn": fit_config,
+        "on_evaluate_config_fn": lambda _: {DATASET_KEY: data.name},
+        "fit_metrics_aggregation_fn": weighted_average,
+        "evaluate_metrics_aggregation_fn": weighted_average,
+    }
+    if config.strategy != OWN_STRATEGY:
+        strategy: Strategy = part("strategy", config.strategy, **common)
+        return strategy
+    parts = _parts(config, model)
+    if private_mean is not None:
+        parts["aggregator"] = private_mean
+    return DeltaFedAvg(**common, **parts)
+
+
+def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
+    """Build what varies in `DeltaFedAvg`."""
+    trainable = trainable_flags(model)
+    control = None
+    if config.scaffold:
+        learning_rate = local_learning_rate(config)
+        control = ControlVariate(config.num_participants, trainable, learning_rate)
+    return {
+        "seed": config.seed,
+        "codec": part("codec", config.codec),
+        "aggregator": part("aggregator", config.aggregator),
+        "server_optimizer": OnTrained(part("server-optimizer", config.server_optimizer), trainable),
+        "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
+        "control_variate": control,
+        "participation": Participation() if contribution_settings(config).remembers else None,
+        "min_updates": config.min_fit_clients,
+        "over_selection": config.over_selection,
+    }
+
+
+def server_state(strategy: Strategy) -> StrategyState | None:
+    """Return what of a strategy a checkpoint has to keep: nothing of Flower's own."""
+    return strategy if isinstance(strategy, DeltaFedAvg) else None
+
+
+def _evaluation(
+    model: nn.Module, test: Examples, device: str
+) -> Callable[[int, NDArrays, dict[str, Scalar]], tuple[float, dict[str, Scalar]]]:
+    resolved = resolve_device(device)
+
+    def evaluate_weights(
+        server_round: int, weights: NDArrays, config: dict[str, Scalar]
+    ) -> tuple[float, dict[str, Scalar]]:
+        set_weights(model, weights)
+        result = evaluate(model, test, resolved)
+        return result.loss, {"accuracy": result.accuracy, "num-examples": result.num_examples}
+
+    return evaluate_weights

@@ -1,0 +1,89 @@
+"""What the server says with a message to train, read once and checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flwr.common import Scalar
+
+from strategies.core.client_update import DELTA, UPDATE_KEY
+from strategies.core.state import STATE_KEEP_KEY, STATE_ROUND_KEY
+from strategies.privacy.gaussian_mean import CLIP_NORM_KEY
+
+
+@dataclass(frozen=True)
+class FitInstruction:
+    """The config of a message to train.
+
+    Attributes:
+        server_round: The round; `None` where the strategy does not tell.
+        wants_delta: Whether `w_i - w_t` is asked for; Flower's own strategies expect `w_i`.
+        dataset: The set that the server resolved, if it did.
+        run: The name of the run; "" where the strategy does not tell.
+        evaluates: Whether to evaluate the weights received before training on them.
+        state_round: The round whose memory to go on from; 0 is none.
+        state_keep_from: The oldest round whose memory may still be asked for.
+        clip_norm: The norm to clip the delta to, where it moves from round to round.
+    """
+
+    server_round: int | None = None
+    wants_delta: bool = False
+    dataset: str | None = None
+    run: str = ""
+    evaluates: bool = False
+    state_round: int = 0
+    state_keep_from: int = 0
+    clip_norm: float | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Scalar]) -> "FitInstruction":
+        """Read the config that came with the message; unknown keys mean nothing."""
+        server_round, dataset = config.get(ROUND_KEY), config.get(DATASET_KEY)
+        clip_norm = config.get(CLIP_NORM_KEY)
+        return cls(
+            server_round=None if server_round is None else int(server_round),
+            wants_delta=config.get(UPDATE_KEY) == DELTA,
+            dataset=None if dataset is None else str(dataset),
+            run=str(config.get(RUN_KEY, "")),
+            evaluates=bool(config.get(EVALUATE_KEY, False)),
+            state_round=int(config.get(STATE_ROUND_KEY, 0)),
+            state_keep_from=int(config.get(STATE_KEEP_KEY, 0)),
+            clip_norm=None if clip_norm is None else float(clip_norm),
+        )
+
+
+ROUND_KEY = "server-round"
+"""The round, 1-based: decides the participant's random numbers."""
+
+
+DATASET_KEY = "dataset"
+"""The data set that the server resolved, so that all train on the same."""
+
+
+PARTICIPANT_KEY = "participant"
+"""In what a participant answers: who it is."""
+
+
+RUN_KEY = "run"
+"""The name of the run: participants keep what they remember by it."""
+
+
+EVALUATE_KEY = "evaluate-received"
+"""Whether to evaluate the weights received before training on them."""
+
+
+RECEIVED_LOSS_KEY = "received-loss"
+
+
+RECEIVED_ACCURACY_KEY = "received-accuracy"
+
+
+RECEIVED_EXAMPLES_KEY = "received-examples"
+"""In the fit metrics: how the weights received did on the participant's own test examples."""
+
+
+NUM_EXAMPLES_KEY = "num-examples"
+"""In the properties, with secure aggregation: how many examples a participant trains on."""
+
+
+STATE_LOST_KEY = "state-lost"
+"""In the fit metrics: the participant's memory was not there, and it began anew."""

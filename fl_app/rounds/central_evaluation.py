@@ -1,0 +1,50 @@
+"""The evaluation on the server's own test set, beside whatever else goes on."""
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from flwr.common import Parameters
+from flwr.server.strategy import Strategy
+
+from fl_app.results.records import Score, as_number
+
+
+@dataclass(frozen=True)
+class CentralScore:
+    """The evaluation on the server; `score` is `None` if it has no test set."""
+
+    score: Score | None
+    seconds: float
+
+
+class CentralEvaluation:
+    """Evaluates on the server in a thread, so that the participants need not wait for it."""
+
+    def __init__(self, strategy: Strategy, thread: ThreadPoolExecutor) -> None:
+        """Set up.
+
+        Args:
+            strategy: Evaluates.
+            thread: Where; one thread, so that one evaluation follows the other.
+        """
+        self._strategy = strategy
+        self._thread = thread
+
+    def begin(self, server_round: int, parameters: Parameters) -> Future[CentralScore]:
+        """Start to evaluate the global weights after a round."""
+        return self._thread.submit(self._evaluate, server_round, parameters)
+
+    def _evaluate(self, server_round: int, parameters: Parameters) -> CentralScore:
+        start = time.monotonic()
+        evaluated = self._strategy.evaluate(server_round=server_round, parameters=parameters)
+        if evaluated is None:
+            return CentralScore(None, 0.0)
+        loss, metrics = evaluated
+        examples = metrics.get("num-examples")
+        score = Score(
+            loss=loss,
+            accuracy=as_number(metrics.get("accuracy")),
+            num_examples=examples if isinstance(examples, int) else 0,
+        )
+        return CentralScore(score, time.monotonic() - start)

@@ -1,0 +1,238 @@
+"""The phases of a round: training and evaluation by the participants."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from logging import WARNING
+from typing import cast
+
+from flwr.app import RecordDict
+from flwr.common import EvaluateRes, FitRes, Parameters
+from flwr.common.logger import log
+from flwr.compat.common.recorddict_compat import (
+    evaluateins_to_recorddict,
+    fitins_to_recorddict,
+    recorddict_to_evaluateres,
+    recorddict_to_fitres,
+)
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.compat.grid_client_proxy import GridClientProxy
+from flwr.server.strategy import Strategy
+from flwr.serverapp import Grid
+
+from fl_app.messaging.reorder_buffer import InTurn
+from fl_app.messaging.replies import (
+    as_exceptions,
+    decode_reply,
+    describe_one,
+    evaluation_in,
+    num_bytes,
+)
+from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
+from fl_app.results.records import ParticipantReport, Score, as_number
+from fl_app.rounds.round_results import EvaluatePhase, FitPhase, TrainPhase
+from fl_app.secure_aggregation.server import SecureTraining
+from fl_app.secure_aggregation.settings import SecureSettings
+from strategies.core.client_update import participant_order
+from strategies.core.clients import counts, participant_of
+from strategies.delta_fedavg import DeltaFedAvg
+from strategies.privacy.gaussian_mean import PrivateMean
+
+# Replies that may be held back for those before them; more wait at Flower's.
+_WINDOW = 16
+
+
+class Phases:
+    """Runs a strategy's two phases over a grid."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        client_manager: ClientManager,
+        strategy: Strategy,
+        deadline: float | None = None,
+        secure: SecureSettings | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            grid: Flower's connection to the nodes.
+            client_manager: Who is connected, for the strategy to sample from.
+            strategy: Any Flower strategy.
+            deadline: Seconds after which a phase goes on without those still missing.
+            secure: How updates are aggregated under masks; `None` if they are not.
+        """
+        self._grid = grid
+        self._client_manager = client_manager
+        self._strategy = strategy
+        self._deadline = deadline
+        self._secure = None
+        if secure is not None:
+            private = self._private_mean()
+            seen = None if private is None or secure.noise_std == 0 else private.charge
+            self._secure = SecureTraining(grid, client_manager, secure, deadline, seen)
+
+    def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
+        """Let the sampled participants train, and take in what they return as it comes."""
+        start = time.monotonic()
+        configured = sorted(
+            self._strategy.configure_fit(
+                server_round=server_round,
+                parameters=parameters,
+                client_manager=self._client_manager,
+            ),
+            key=lambda pair: participant_order(participant_of(pair[0])),
+        )
+        sent = {participant_of(proxy): num_bytes(ins.parameters) for proxy, ins in configured}
+        if self._secure is not None:
+            got = self._secure.collect(server_round, configured)
+            return TrainPhase(
+                server_round,
+                sent | {name: traffic.down for name, traffic in got.traffic.items()},
+                _sizes(got.results) | {name: traffic.up for name, traffic in got.traffic.items()},
+                got.replies,
+                got.results,
+                time.monotonic() - start,
+            )
+        trained = TrainPhase(server_round, sent)
+        in_turn: InTurn[Reply] = InTurn(list(sent))
+        enough = self._num_needed()
+        replies = self._exchange(
+            [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
+            MessageType.TRAIN,
+            server_round,
+            enough,
+            None if enough is not None else _WINDOW,
+        )
+        for arrived in replies:
+            for reply in in_turn.arrived(participant_of(arrived.proxy), arrived):
+                self._take(trained, reply)
+        return replace(trained, seconds=time.monotonic() - start)
+
+    def _take(self, trained: TrainPhase, reply: Reply) -> None:
+        """Decode a reply, and let the strategy receive it if it can do that before the end."""
+        reply, result = decode_reply(reply, lambda content: recorddict_to_fitres(content, False))
+        trained.replies.append(reply)
+        if result is None:
+            return
+        trained.bytes_up[participant_of(reply.proxy)] = num_bytes(result.parameters)
+        if isinstance(self._strategy, DeltaFedAvg):
+            self._strategy.receive(trained.server_round, reply.proxy, result)
+            result = replace(result, parameters=Parameters([], ""))
+        trained.results.append((reply.proxy, result))
+
+    def aggregate(self, trained: TrainPhase) -> FitPhase:
+        """Let the strategy aggregate what came back."""
+        start = time.monotonic()
+        private = self._private_mean()
+        clip_norm = None if private is None else private.clip_norm  # aggregating may move it
+        new_parameters, metrics = self._strategy.aggregate_fit(
+            server_round=trained.server_round,
+            results=trained.results,
+            failures=as_exceptions(trained.replies),
+        )
+        return FitPhase(
+            parameters=new_parameters,
+            participants=self._describe(trained),
+            train_loss=as_number(metrics.get("train-loss")),
+            train_accuracy=as_number(metrics.get("train-accuracy")),
+            epsilon=None if private is None else private.ledger.epsilon(),
+            clip_norm=clip_norm,
+            seconds=trained.seconds + time.monotonic() - start,
+        )
+
+    def evaluate(self, server_round: int, parameters: Parameters) -> EvaluatePhase:
+        """Let the sampled participants evaluate the global weights on their own data."""
+        configured = self._strategy.configure_evaluate(
+            server_round=server_round, parameters=parameters, client_manager=self._client_manager
+        )
+        replies = self._exchange(
+            [_instruction(proxy, evaluateins_to_recorddict(i, True)) for proxy, i in configured],
+            MessageType.EVALUATE,
+            server_round,
+        )
+        decoded = [decode_reply(reply, recorddict_to_evaluateres) for reply in replies]
+        results = [(reply.proxy, result) for reply, result in decoded if result is not None]
+        bytes_down = len(configured) * num_bytes(parameters)
+        return self._scored(server_round, [reply for reply, _ in decoded], results, bytes_down)
+
+    def received(self, server_round: int, trained: TrainPhase) -> EvaluatePhase:
+        """Return how the model that participants received to train on did on their own data.
+
+        Args:
+            server_round: The round that the model is the outcome of.
+            trained: The training of the next round, which was to evaluate first.
+        """
+        evaluations = [
+            (proxy, evaluation)
+            for proxy, result in trained.results
+            if (evaluation := evaluation_in(result)) is not None
+        ]
+        return self._scored(server_round, trained.replies, evaluations, 0)
+
+    def _scored(
+        self,
+        server_round: int,
+        replies: Sequence[Reply],
+        results: Sequence[tuple[ClientProxy, EvaluateRes]],
+        bytes_down: int,
+    ) -> EvaluatePhase:
+        failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
+        loss, metrics = self._strategy.aggregate_evaluate(
+            server_round=server_round, results=list(results), failures=as_exceptions(replies)
+        )
+        score = None
+        if loss is not None:
+            examples = sum(result.num_examples for _, result in results if counts(result))
+            score = Score(loss, as_number(metrics.get("accuracy")), examples)
+        return EvaluatePhase(score, failed, bytes_down)
+
+    def _private_mean(self) -> PrivateMean | None:
+        aggregator = getattr(self._strategy, "aggregator", None)
+        return aggregator if isinstance(aggregator, PrivateMean) else None
+
+    def _num_needed(self) -> int | None:
+        """Return how many replies complete a round, where more than those are sampled."""
+        if not isinstance(self._strategy, DeltaFedAvg) or self._strategy.over_selection == 0:
+            return None
+        return self._strategy.num_needed(self._client_manager.num_available())
+
+    def _exchange(
+        self,
+        instructions: Sequence[Instruction],
+        message_type: MessageType,
+        server_round: int,
+        enough: int | None = None,
+        window: int | None = None,
+    ) -> Iterator[Reply]:
+        group, deadline = str(server_round), self._deadline
+        for reply in exchange(
+            self._grid, instructions, message_type, group, deadline, enough, window
+        ):
+            if reply.failure is not None:
+                line = "round %s: participant %s did not %s: %s"
+                name, verb = participant_of(reply.proxy), message_type.value
+                log(WARNING, line, server_round, name, verb, reply.failure)
+            yield reply
+
+    def _describe(self, trained: TrainPhase) -> tuple[ParticipantReport, ...]:
+        answers = {participant_of(proxy): result for proxy, result in trained.results}
+        rejections = {}
+        if isinstance(self._strategy, DeltaFedAvg):
+            rejections = {error.participant: error.reason for error in self._strategy.rejections}
+        reports = []
+        for reply in trained.replies:
+            name = participant_of(reply.proxy)
+            failure = reply.failure or rejections.get(name)
+            up, down = trained.bytes_up.get(name, 0), trained.bytes_down[name]
+            reports.append(describe_one(failure, reply, answers.get(name), up, down))
+        return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
+
+
+def _sizes(results: Sequence[tuple[ClientProxy, FitRes]]) -> dict[str, int]:
+    return {participant_of(proxy): num_bytes(result.parameters) for proxy, result in results}
+
+
+def _instruction(proxy: ClientProxy, content: RecordDict) -> Instruction:
+    return Instruction(cast(GridClientProxy, proxy), content)

@@ -1,0 +1,239 @@
+"""The round loop: the only place that loops over rounds."""
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from flwr.common import Parameters
+from flwr.server.compat import LegacyContext
+from flwr.serverapp import Grid
+
+from fl_app.messaging.client_registry import Participants
+from fl_app.results.records import RoundReport
+from fl_app.rounds.central_evaluation import CentralEvaluation, CentralScore
+from fl_app.rounds.phases import Phases
+from fl_app.rounds.round_results import EvaluatePhase, TrainPhase
+from fl_app.secure_aggregation.settings import SecureSettings
+from strategies.core.npy import decode_arrays
+from strategies.privacy.accountant import BudgetSpent
+
+
+class RoundHook(Protocol):
+    """Something that happens after each round; hooks run in the order they are given."""
+
+    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+        """Look at a round, the initial evaluation (round 0) included.
+
+        Args:
+            report: What happened.
+            parameters: The global weights after the round.
+
+        Returns:
+            Why the run should end here, as a sentence; `None` lets it go on.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WorkflowSettings:
+    """Whom a run waits for, and how long.
+
+    Attributes:
+        num_participants: Participants that must be connected before the first round.
+        min_fit_clients: Participants that must be connected before every other round.
+        round_deadline: Seconds that training, and evaluation, may take in a round; what has
+            arrived by then counts. `None` waits for everybody.
+        quorum_deadline: Seconds to wait for participants to connect; `None` waits for ever.
+        evaluate_with_training: Whether participants evaluate a round's new model when they
+            receive it to train on: one message less, see `FederatedWorkflow`.
+        dataset: The set that the server resolved, where participants have to know it.
+        secure: How updates are aggregated under masks; `None` if they are not.
+    """
+
+    num_participants: int
+    min_fit_clients: int = 1
+    round_deadline: float | None = None
+    quorum_deadline: float | None = None
+    evaluate_with_training: bool = False
+    dataset: str = ""
+    secure: SecureSettings | None = None
+
+
+class FederatedWorkflow:
+    """Steps 2 to 5 of the algorithm, over Flower's grid.
+
+    A round asks the sampled participants to train, aggregates their updates, and
+    evaluates the new global model on the server and, at the same time, on the participants. A
+    round in which nothing could be aggregated leaves the global model as it was and counts as a
+    round. The initial model is evaluated while the participants start and say who they are.
+
+    With `evaluate_with_training` the participants' evaluation of a round's model comes with
+    the next round's training. Hooks see the round then, before that training is aggregated: if
+    one ends the run, the training was in vain, and everything else is as without it. The last
+    round's model is evaluated in a message of its own.
+    """
+
+    def __init__(
+        self, hooks: Sequence[RoundHook], settings: WorkflowSettings, done: int | None = None
+    ) -> None:
+        """Set up.
+
+        Args:
+            hooks: What happens after each round.
+            settings: Quorum and deadlines.
+            done: The last round of an earlier part of the run; `None` for a new run. The
+                strategy's initial parameters are the global weights after it.
+        """
+        self._hooks = hooks
+        self._settings = settings
+        self._done = done
+
+    def __call__(self, grid: Grid, context: LegacyContext) -> str:
+        """Run the rounds; return the reason for which they ended.
+
+        Args:
+            grid: Flower's connection to the nodes.
+            context: Holds strategy, client manager and number of rounds.
+
+        Raises:
+            ValueError: If the strategy has no initial parameters.
+            QuorumError: If too few participants are connected for too long.
+        """
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation") as thread:
+            return self._run(grid, context, CentralEvaluation(context.strategy, thread))
+
+    def _run(self, grid: Grid, context: LegacyContext, evaluation: CentralEvaluation) -> str:
+        """Evaluate the initial model, wait for the participants, and go through the rounds."""
+        settings, strategy = self._settings, context.strategy
+        manager = context.client_manager
+        participants = Participants(grid, manager, settings.dataset)
+        phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
+        parameters = strategy.initialize_parameters(client_manager=manager)
+        if parameters is None:
+            raise ValueError("the strategy has no initial_parameters; the server sets them")
+
+        if self._done is None:
+            initial = evaluation.begin(0, parameters)
+            participants.refresh()
+            report = _with_central(RoundReport(0), initial)
+            reason = self._after_round(report, parameters)
+            if reason is not None:
+                return reason
+        participants.wait_for(settings.num_participants, settings.quorum_deadline)
+        rounds = range((self._done or 0) + 1, context.config.num_rounds + 1)
+        reason = self._run_rounds(rounds, parameters, participants, phases, evaluation)
+        return reason or f"all {context.config.num_rounds} rounds are done"
+
+    def _run_rounds(
+        self,
+        rounds: range,
+        parameters: Parameters,
+        participants: Participants,
+        phases: Phases,
+        evaluation: CentralEvaluation,
+    ) -> str | None:
+        """Train, aggregate and evaluate; return the reason if something ends the run early."""
+        settings = self._settings
+        pending: _Unreported | None = None  # waits for its evaluation by the participants
+        try:
+            for server_round in rounds:
+                participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
+                trained = phases.train(server_round, parameters)
+                if pending is not None:
+                    received = phases.received(pending.report.server_round, trained)
+                    report, pending = _with_federated(pending.evaluated(), received), None
+                    if (reason := self._after_round(report, parameters)) is not None:
+                        return reason
+                report, parameters = _aggregate(trained, parameters, phases)
+                current = _Unreported(report, evaluation.begin(server_round, parameters))
+                if settings.evaluate_with_training and server_round < rounds[-1]:
+                    pending = current
+                    continue
+                report = _evaluated_by_all(current, parameters, phases)
+                if (reason := self._after_round(report, parameters)) is not None:
+                    return reason
+        except BudgetSpent as end:
+            if pending is not None:
+                report = _evaluated_by_all(pending, parameters, phases)
+                self._after_round(report, parameters)
+            return str(end)
+        except Exception:
+            if pending is not None:  # its work is done, only a score is missing
+                self._after_round(pending.evaluated(), parameters)
+            raise
+        return None
+
+    def _after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+        """Run every hook, and return the first reason to stop."""
+        reasons = [hook.after_round(report, parameters) for hook in self._hooks]
+        return next((reason for reason in reasons if reason is not None), None)
+
+
+@dataclass(frozen=True)
+class _Unreported:
+    """A round whose model is being evaluated."""
+
+    report: RoundReport
+    central: "Future[CentralScore]"
+
+    def evaluated(self) -> RoundReport:
+        return _with_central(self.report, self.central)
+
+
+def _aggregate(
+    trained: TrainPhase, parameters: Parameters, phases: Phases
+) -> tuple[RoundReport, Parameters]:
+    """Aggregate what was trained; return the new weights, and what there is to say so far."""
+    fit = phases.aggregate(trained)
+    new_parameters = fit.parameters or parameters
+    report = RoundReport(
+        server_round=trained.server_round,
+        aggregated=fit.parameters is not None,
+        relative_update=_relative_update(parameters, new_parameters),
+        train_loss=fit.train_loss,
+        train_accuracy=fit.train_accuracy,
+        epsilon=fit.epsilon,
+        clip_norm=fit.clip_norm,
+        participants=fit.participants,
+        bytes_up=sum(p.bytes_up for p in fit.participants),
+        bytes_down=sum(p.bytes_down for p in fit.participants),
+        fit_seconds=fit.seconds,
+    )
+    return report, new_parameters
+
+
+def _evaluated_by_all(current: _Unreported, parameters: Parameters, phases: Phases) -> RoundReport:
+    """Let the participants evaluate the new model, in messages of their own."""
+    start = time.monotonic()
+    federated = phases.evaluate(current.report.server_round, parameters)
+    report = _with_federated(current.evaluated(), federated)
+    return replace(report, evaluate_seconds=time.monotonic() - start)
+
+
+def _with_central(report: RoundReport, future: "Future[CentralScore]") -> RoundReport:
+    central = future.result()
+    return replace(report, central=central.score, evaluate_seconds=central.seconds)
+
+
+def _with_federated(report: RoundReport, evaluation: EvaluatePhase) -> RoundReport:
+    return replace(
+        report,
+        federated=evaluation.score,
+        evaluation_failures=evaluation.failures,
+        bytes_down=report.bytes_down + evaluation.bytes_down,
+    )
+
+
+def _relative_update(old: Parameters, new: Parameters) -> float:
+    """Return |new - old| / |old|, in Euclidean norms."""
+    if new is old:
+        return 0.0
+    update = weights = 0.0
+    for w_old, w_new in zip(decode_arrays(old.tensors), decode_arrays(new.tensors), strict=True):
+        update += float(np.sum(np.square(w_new - w_old, dtype=np.float64)))
+        weights += float(np.sum(np.square(w_old, dtype=np.float64)))
+    return math.sqrt(update / weights) if weights > 0 else math.inf

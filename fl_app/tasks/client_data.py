@@ -1,0 +1,76 @@
+"""A participant's own examples: a part of a common set, or data that only it has."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.node import NodeConfig, participant_name, partition_id
+from fl_app.core.paths import absolute_path, resolve_data_dir
+from fl_app.core.run_config_keys import OWN_DATA, RunConfig
+from fl_app.data.datasets import load_dataset, resolve_dataset
+from fl_app.data.local_files.loader import LocalData, OwnDataSpec, load_own_data
+from fl_app.data.partition import PartitionSpec, train_and_test_indices
+from fl_app.tasks.settings import class_names, image_shape, partition_spec
+
+
+def local_data(node_config: NodeConfig, config: RunConfig, dataset: str | None) -> LocalData:
+    """Load a participant's examples; once per process.
+
+    Args:
+        node_config: Says which part, or where its own data lies.
+        config: The run config.
+        dataset: The set that the server resolved; `None` resolves it here.
+
+    Raises:
+        UserError: If the data or the node config has to be put right.
+    """
+    if config.dataset == OWN_DATA:
+        return _own_data(_own_data_spec(node_config, config))
+    data_dir = resolve_data_dir(config.data_dir)
+    name = dataset or resolve_dataset(config.dataset, data_dir)
+    return _part(name, data_dir, partition_spec(config), partition_id(node_config, config))
+
+
+def _own_data_spec(node_config: NodeConfig, config: RunConfig) -> OwnDataSpec:
+    data, test_data = node_config.get("data"), node_config.get("test-data")
+    if not data:
+        raise ConfigError(
+            "node config: data is missing; a participant with its own data is started with "
+            '--node-config \'name="<who>" data="<absolute path>"\''
+        )
+    return OwnDataSpec(
+        data=absolute_path("node config: data", str(data)),
+        test_data=absolute_path("node config: test-data", str(test_data)) if test_data else None,
+        class_names=class_names(config),
+        image_shape=image_shape(config),
+        mean=config.image_mean,
+        std=config.image_std,
+        holdout_fraction=config.holdout_fraction,
+        seed=config.seed,
+        participant=participant_name(node_config, config),
+    )
+
+
+@lru_cache(maxsize=4)
+def _own_data(spec: OwnDataSpec) -> LocalData:
+    return load_own_data(spec)
+
+
+@lru_cache(maxsize=4)
+def _indices(
+    dataset: str, data_dir: Path, spec: PartitionSpec
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]]]:
+    """Who holds which examples; computed once per process."""
+    loaded = load_dataset(dataset, data_dir)
+    return train_and_test_indices(loaded.train.labels.numpy(), loaded.test.labels.numpy(), spec)
+
+
+def _part(dataset: str, data_dir: Path, spec: PartitionSpec, partition_id: int) -> LocalData:
+    train, test = _indices(dataset, data_dir, spec)
+    loaded = load_dataset(dataset, data_dir)
+    return LocalData(
+        train=loaded.train.select(train[partition_id]), test=loaded.test.select(test[partition_id])
+    )

@@ -1,0 +1,57 @@
+"""Run config -> the plain settings of each component, which never sees the whole config.
+
+What only the server needs is in `fl_app.experiment.settings`.
+"""
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.data.partition import PartitionSpec
+from fl_app.tasks.registry import build_model
+
+
+def partition_spec(config: RunConfig) -> PartitionSpec:
+    """Who holds which examples."""
+    return PartitionSpec(
+        name=config.partitioner,
+        num_partitions=config.num_participants,
+        seed=config.seed,
+        dirichlet_alpha=config.dirichlet_alpha,
+        shards_per_participant=config.shards_per_participant,
+        classes_per_participant=config.classes_per_participant,
+    )
+
+
+def class_names(config: RunConfig) -> tuple[str, ...]:
+    """Return the class names that participants with their own data agreed on, by label.
+
+    Raises:
+        ConfigError: If a name is empty or comes twice, or the model has fewer classes.
+    """
+    names = tuple(name.strip() for name in config.class_names.split(","))
+    if "" in names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"run config: class-names = {config.class_names!r} has an empty name, or one twice"
+        )
+    num_classes = getattr(build_model(config.model, config.seed), "num_classes", None)
+    if num_classes is not None and len(names) > num_classes:
+        raise ConfigError(
+            f"run config: class-names has {len(names)} names, the model {config.model} tells "
+            f"{num_classes} classes apart"
+        )
+    return names
+
+
+def image_shape(config: RunConfig) -> tuple[int, int, int]:
+    """Return the shape (C, H, W) of the images that the model takes.
+
+    Raises:
+        ConfigError: If the model does not say.
+    """
+    shape = getattr(build_model(config.model, config.seed), "image_shape", None)
+    if shape is None:
+        raise ConfigError(
+            f"run config: the model {config.model} has no image_shape (C, H, W), which "
+            "dataset = 'own' needs to check images against"
+        )
+    channels, height, width = shape
+    return channels, height, width

@@ -1,0 +1,70 @@
+"""A participant that lies: what `strategies.attacks` does to its data and its update."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fl_app.core.plugins import part
+from fl_app.core.run_config_keys import HONEST, RunConfig
+from fl_app.core.seeding import Stream, numpy_generator
+from fl_app.data.tensor_dataset import Examples
+from fl_app.training.local_training import LocalUpdate
+from strategies.attacks import Adversary, Scene, draw_adversaries
+from strategies.core.client_update import Arrays
+
+
+@dataclass(frozen=True)
+class Liar:
+    """One adversary in one round.
+
+    Attributes:
+        adversary: How it lies.
+        scene: What it knows.
+    """
+
+    adversary: Adversary
+    scene: Scene
+
+    def poisoned(self, examples: Examples, model: nn.Module) -> Examples:
+        """Return the examples that it trains on."""
+        num_classes = getattr(model, "num_classes", None) or int(examples.labels.max()) + 1
+        labels = self.adversary.poison(examples.labels.numpy(), num_classes)
+        return Examples(examples.images, torch.from_numpy(labels))
+
+    def lie(self, update: LocalUpdate, weights: Sequence[NDArray[Any]]) -> LocalUpdate:
+        """Return the update that it sends instead."""
+        delta, num_examples = self.adversary.lie(update.delta, update.num_examples, self.scene)
+        told = [w_t + d for w_t, d in zip(weights, delta, strict=True)]
+        return replace(update, delta=delta, weights=told, num_examples=num_examples)
+
+
+def find_liar(
+    config: RunConfig,
+    partition_id: object,
+    server_round: int,
+    honest_delta: Callable[[int], Arrays],
+) -> Liar | None:
+    """Return the liar that a participant is in a round; `None` if it is honest.
+
+    Args:
+        config: The run config: says how, and how many.
+        partition_id: The participant's; whoever has none is honest.
+        server_round: The round, 1-based.
+        honest_delta: Trains the delta that the participant with that partition id would send.
+    """
+    if config.adversary == HONEST:
+        return None
+    liars = draw_adversaries(config.num_participants, config.adversary_fraction, config.seed)
+    if partition_id not in liars:
+        return None
+    scene = Scene(
+        num_participants=config.num_participants,
+        num_adversaries=len(liars),
+        honest_deltas=lambda: [honest_delta(liar) for liar in liars],
+        generator=numpy_generator(Stream.LIES, config.seed, server_round, str(partition_id)),
+    )
+    return Liar(part("adversary", config.adversary), scene)

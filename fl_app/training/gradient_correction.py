@@ -1,0 +1,89 @@
+"""What heterogeneous data asks of local training: gradients corrected, steps counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from strategies.core.client_update import Arrays
+
+
+@dataclass(frozen=True)
+class LocalCorrection:
+    """What is added to every gradient of a round's local training.
+
+    Attributes:
+        mu: FedProx: `mu * (w - w_t)`, the gradient of `mu/2 * |w - w_t|^2`; 0 is none.
+        drift: SCAFFOLD: `c - c_i`, one array per travelling tensor in model order; `None` is
+            none. Those of buffers, which have no gradient, mean nothing.
+
+    Source: Li et al., MLSys 2020, arXiv:1812.06127; Karimireddy et al., ICML 2020,
+    arXiv:1910.06378.
+    """
+
+    mu: float = 0.0
+    drift: Arrays | None = None
+
+    def begin(self, model: nn.Module) -> "RoundCorrection | None":
+        """Prepare for a round of training from the weights that are in the model now.
+
+        Returns:
+            What corrects the gradients; `None` if there is nothing to correct.
+        """
+        if self.mu == 0 and self.drift is None:
+            return None
+        parameters = trained_parameters(model)
+        start = [p.detach().clone() for p in parameters.values()] if self.mu else None
+        drift = None
+        if self.drift is not None:
+            travelling = (n for n, t in model.state_dict().items() if t.is_floating_point())
+            by_name = dict(zip(travelling, self.drift, strict=True))
+            drift = [torch.empty_like(p) for p in parameters.values()]  # in the layout of p
+            for tensor, name in zip(drift, parameters, strict=True):
+                tensor.copy_(torch.tensor(by_name[name]))
+        return RoundCorrection(self.mu, start, drift)
+
+
+@dataclass(frozen=True)
+class RoundCorrection:
+    """A correction with its tensors on the device, one per trained parameter."""
+
+    mu: float
+    start: list[Tensor] | None
+    drift: list[Tensor] | None
+
+    def add_to(self, gradients: list[Tensor], parameters: Sequence[Tensor]) -> None:
+        """Correct the gradients of a step, in place."""
+        if self.drift is not None:
+            torch._foreach_add_(gradients, self.drift)
+        if self.start is not None:
+            moved = torch._foreach_sub(list(parameters), self.start)
+            torch._foreach_add_(gradients, moved, alpha=self.mu)
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that have a gradient, by name, in model order."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def effective_steps(
+    steps: int, learning_rate: float, momentum: float = 0.0, mu: float = 0.0
+) -> float:
+    """Return how far `steps` steps go, in steps of plain SGD: FedNova's |a_i|_1.
+
+    The sum of the weights with which the gradients of a round enter its delta, found by
+    running the update rule itself with all gradients 1. Plain SGD gives `steps`; momentum rho
+    gives `(steps - rho * (1 - rho**steps) / (1 - rho)) / (1 - rho)`; the proximal term gives
+    `(1 - (1 - learning_rate * mu)**steps) / (learning_rate * mu)`. Weight decay belongs to the
+    objective and does not count.
+
+    Source: Wang et al., NeurIPS 2020, arXiv:2007.07481, section 3.
+    """
+    if momentum == 0 and mu == 0:
+        return float(steps)
+    travelled = velocity = 0.0  # in units of the learning rate
+    for _ in range(steps):
+        velocity = momentum * velocity + 1 - mu * learning_rate * travelled
+        travelled += velocity
+    return travelled

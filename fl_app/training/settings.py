@@ -1,0 +1,38 @@
+"""Run config -> the plain settings of local training, and of what is sent of it."""
+
+from collections.abc import Callable
+
+from fl_app.core.plugins import part
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.privacy.noise_calibration import protection
+from fl_app.training.sgd import TrainingSettings
+from fl_app.training.update_pipeline import ContributionSettings
+
+
+def training_settings(config: RunConfig, server_round: int) -> TrainingSettings:
+    """How a participant trains in a round, 1-based."""
+    return TrainingSettings(
+        epochs=config.local_epochs,
+        batch_size=config.batch_size,
+        learning_rate=local_learning_rate(config)(server_round),
+        precision=config.precision,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+
+
+def local_learning_rate(config: RunConfig) -> Callable[[int], float]:
+    """Return the step size of local training by round, 1-based."""
+    schedule = part("lr-schedule", config.lr_schedule)
+    return lambda server_round: float(config.learning_rate * schedule(server_round))
+
+
+def contribution_settings(config: RunConfig) -> ContributionSettings:
+    """What a participant adds to plain training, and how its delta travels."""
+    return ContributionSettings(
+        codec=part("codec", config.codec),
+        error_feedback=config.error_feedback,
+        proximal_mu=config.proximal_mu,
+        scaffold=config.scaffold,
+        protection=protection(config),
+    )

@@ -1,0 +1,186 @@
+"""The only local-training loop of the project: mini-batch SGD over tensors."""
+
+import ctypes
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from torch import Tensor, nn
+
+from fl_app.training.gradient_correction import RoundCorrection, trained_parameters
+
+Precision = Literal["float32", "bfloat16"]
+
+_BATCHES_PER_COPY = 64
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a participant trains.
+
+    Attributes:
+        epochs: Passes over the participant's own examples.
+        batch_size: Examples per step; the short last batch of an epoch is kept.
+        learning_rate: Step size of SGD.
+        precision: bfloat16 multiplies in bfloat16 (torch's autocast); weights, sums of
+            gradients and the loss stay float32.
+        momentum: As torch.optim.SGD's: `v <- momentum * v + g`, begun anew in each round.
+        weight_decay: Likewise: `g + weight_decay * w` is taken for the gradient.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    precision: Precision = "float32"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+class Score:
+    """Summed loss and number right; stays on the device, so that adding waits for nothing."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), device=device, dtype=torch.float64)
+        self.correct = torch.zeros((), device=device, dtype=torch.int64)
+
+    def add(self, loss: Tensor, log_probabilities: Tensor, labels: Tensor) -> None:
+        """Add one batch: its summed loss, and the outputs [N, classes] for labels [N]."""
+        self.loss += loss
+        self.correct += (log_probabilities.argmax(1) == labels).sum()
+
+
+@contextmanager
+def seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed what layers draw by themselves, on this device alone, and restore it after."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def batches_of(
+    images: Tensor, labels: Tensor, order: Tensor, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield an epoch's batches (images, labels) in the order given.
+
+    They are copied out many at a time: a look-up per batch takes longer than a small model's
+    step, and one for the whole epoch would hold the data twice.
+    """
+    for block in torch.split(order, batch_size * _BATCHES_PER_COPY):
+        yield from zip(
+            torch.split(images[block], batch_size),
+            torch.split(labels[block], batch_size),
+            strict=True,
+        )
+
+
+class LocalSgd:
+    """SGD over one round: w <- w - learning_rate * gradient, in place, with what is added to it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainingSettings,
+        correction: RoundCorrection | None = None,
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            model: The model, in training mode and on the device of the batches, with `w_t`.
+            settings: Learning rate, momentum, weight decay and precision.
+            correction: Of the gradients, if any.
+        """
+        self._model = model
+        self._settings = settings
+        self._correction = correction
+        self._parameters: list[Tensor] = list(trained_parameters(model).values())
+        self._velocity: list[Tensor] | None = None
+        self.steps = 0
+
+    def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]], score: Score | None) -> None:
+        """Run one step per batch.
+
+        Args:
+            batches: Images and labels of each step.
+            score: Where to add up the epoch's loss and accuracy; `None` saves the time.
+        """
+        low = self._settings.precision == "bfloat16"
+        for images, labels in batches:
+            # Entered for each step: autocast keeps its copies of the weights until it is left.
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+                log_probabilities = self._model(images)
+                loss = F.nll_loss(log_probabilities, labels)
+            # Straight from the gradients to the weights: nothing to zero or to accumulate.
+            gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            with torch.no_grad():
+                self._step(gradients)
+                if score is not None:
+                    score.add(loss * len(labels), log_probabilities, labels)
+
+    def _step(self, gradients: Sequence[Tensor | None]) -> None:
+        self.steps += 1
+        settings, correction = self._settings, self._correction
+        if correction is None and settings.momentum == 0 and settings.weight_decay == 0:
+            used = [
+                (p, g) for p, g in zip(self._parameters, gradients, strict=True) if g is not None
+            ]
+            torch._foreach_add_(*zip(*used, strict=True), alpha=-settings.learning_rate)
+            return
+        # What the loss does not depend on has gradient 0, and is corrected all the same.
+        direction = [
+            torch.zeros_like(p) if g is None else g
+            for p, g in zip(self._parameters, gradients, strict=True)
+        ]
+        if correction is not None:
+            correction.add_to(direction, self._parameters)
+        if settings.weight_decay:
+            torch._foreach_add_(direction, self._parameters, alpha=settings.weight_decay)
+        if settings.momentum:
+            direction = self._with_momentum(direction)
+        torch._foreach_add_(self._parameters, direction, alpha=-settings.learning_rate)
+
+    def _with_momentum(self, direction: list[Tensor]) -> list[Tensor]:
+        if self._velocity is None:
+            self._velocity = direction
+        else:
+            torch._foreach_mul_(self._velocity, self._settings.momentum)
+            torch._foreach_add_(self._velocity, direction)
+        return self._velocity
+
+
+# From glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+_KEPT, _LARGEST = 256 << 20, 1 << 30  # bytes
+
+
+_LARGEST_OF_OLD = 32 << 20  # what older versions of glibc take at most
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> bool:
+    """Let the C library keep up to 256 MiB of what was freed, for the rest of the process.
+
+    A step takes and frees a few tensors of a megabyte. By default glibc gives these back to the
+    system and gets them anew, empty, page by page: hundreds of page faults per step, which take
+    a few per cent of the training of a small CNN.
+
+    Returns:
+        Whether the C library knows how; elsewhere nothing changes.
+    """
+    if sys.platform != "linux":
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    reused = mallopt(_M_MMAP_THRESHOLD, _LARGEST) or mallopt(_M_MMAP_THRESHOLD, _LARGEST_OF_OLD)
+    return bool(reused and mallopt(_M_TRIM_THRESHOLD, _KEPT))

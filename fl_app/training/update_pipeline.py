@@ -1,0 +1,153 @@
+"""One participant's work in one round: train, and make of the delta what is sent.
+
+train -> delta -> clip, noise -> codec, with error feedback -> payload
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from logging import WARNING
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.common.logger import log
+from numpy.typing import NDArray
+from torch import nn
+
+from fl_app.data.tensor_dataset import Examples
+from fl_app.tasks.parameters import trainable_flags
+from fl_app.training.client_state import Memory
+from fl_app.training.gradient_correction import LocalCorrection
+from fl_app.training.local_training import LocalUpdate, local_update
+from fl_app.training.sgd import TrainingSettings
+from strategies.compression.codec import Codec
+from strategies.compression.error_feedback import encode_with_feedback
+from strategies.core.client_update import Arrays
+from strategies.optimization.scaffold import control_change
+from strategies.privacy.clipping import UNPROTECTED, Protection, norm_of
+
+
+@dataclass(frozen=True)
+class ContributionSettings:
+    """What a participant adds to plain local training, and how its delta travels.
+
+    Attributes:
+        codec: How the delta travels.
+        error_feedback: Whether what a lossy codec drops is added to the next delta.
+        proximal_mu: FedProx's pull towards the global weights; 0 is none.
+        scaffold: Whether gradients are corrected by control variates.
+        protection: What it does for its own privacy.
+    """
+
+    codec: Codec
+    error_feedback: bool = False
+    proximal_mu: float = 0.0
+    scaffold: bool = False
+    protection: Protection = UNPROTECTED
+
+    @property
+    def feeds_back(self) -> bool:
+        """Whether there is a residual to remember."""
+        return self.error_feedback and not self.codec.lossless
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the participant has a memory over rounds."""
+        return self.feeds_back or self.scaffold
+
+
+@dataclass(frozen=True)
+class LocalWork:
+    """Everything a participant needs for a round but weights, examples and memory.
+
+    Attributes:
+        server_round: The round, 1-based.
+        model: A model of the kind that is trained; used as the place to work in.
+        training: Epochs, batch size, step size.
+        settings: What is added to plain training, and how the delta travels.
+        generator: Decides the order of the examples.
+        codec_generator: Decides a codec's stochastic rounding.
+        device: Where to train.
+    """
+
+    server_round: int
+    model: nn.Module
+    training: TrainingSettings
+    settings: ContributionSettings
+    generator: torch.Generator
+    codec_generator: np.random.Generator
+    device: torch.device
+
+    def train(
+        self, received: Sequence[NDArray[Any]], examples: Examples, memory: Memory
+    ) -> LocalUpdate:
+        """Train from what the server sent: the global weights and, with SCAFFOLD, `c`.
+
+        Raises:
+            ValueError: If there are no examples, or `received` does not fit the model.
+        """
+        weights, c = self.split(received)
+        drift = None
+        if c is not None:
+            own = memory.control or [np.zeros_like(array) for array in c]
+            drift = [c_k - own_k for c_k, own_k in zip(c, own, strict=True)]
+        return local_update(
+            self.model,
+            weights,
+            examples,
+            self.training,
+            self.generator,
+            self.device,
+            LocalCorrection(self.settings.proximal_mu, drift),
+        )
+
+    def contribute(
+        self,
+        received: Sequence[NDArray[Any]],
+        update: LocalUpdate,
+        memory: Memory,
+        clip_norm: float | None = None,
+    ) -> tuple[Arrays, Memory]:
+        """Return what to send for an update, and what to remember if it counts.
+
+        Args:
+            received: What the server sent.
+            update: What training gave.
+            memory: What the participant remembered.
+            clip_norm: The norm to clip the delta to, if not that of the settings.
+        """
+        delta = self._protected(update.delta, clip_norm)
+        _, c = self.split(received)
+        if c is not None:
+            memory = self._with_new_control(memory, c, update)
+        codec = self.settings.codec
+        if not self.settings.feeds_back:
+            return codec.encode(delta, self.codec_generator), memory
+        payload, residual = encode_with_feedback(
+            codec, delta, memory.residual, self.codec_generator
+        )
+        return payload, Memory(memory.control, residual)
+
+    def _protected(self, delta: Arrays, clip_norm: float | None) -> Arrays:
+        protection = self.settings.protection
+        if clip_norm is not None:
+            protection = replace(protection, clip_norm=clip_norm)
+        if protection.private and not math.isfinite(norm_of(delta)):
+            # Refused by the server it would tell something of the data.
+            log(WARNING, "local training diverged; a delta of zeros is sent instead")
+            delta = [np.zeros_like(array) for array in delta]
+        return protection.apply(delta)
+
+    def split(self, received: Sequence[NDArray[Any]]) -> tuple[Arrays, Arrays | None]:
+        """Part what the server sent into the global weights and SCAFFOLD's `c`, if it is on."""
+        if not self.settings.scaffold:
+            return list(received), None
+        half = len(received) // 2
+        return list(received[:half]), list(received[half:])
+
+    def _with_new_control(self, memory: Memory, c: Arrays, update: LocalUpdate) -> Memory:
+        step_sum = update.effective_steps * self.training.learning_rate
+        change = control_change(c, update.delta, step_sum, trainable_flags(self.model))
+        own = memory.control or [np.zeros_like(array) for array in c]
+        return Memory([c_i + move for c_i, move in zip(own, change, strict=True)], memory.residual)

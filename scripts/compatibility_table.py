@@ -1,9 +1,0 @@
-"""The table of what cannot be combined: `python -m scripts.compatibility_table` rewrites it."""
-
-from fl_app.compatibility import compatibility_table
-from scripts.marked_tables import write_table
-
-DOCUMENT, NAME = "strategies/README.md", "compatibility"
-
-if __name__ == "__main__":
-    write_table(DOCUMENT, NAME, compatibility_table())

@@ -1,0 +1,152 @@
+"""Run the app in a simulation of its own: `python -m scripts.launcher.simulate --help`.
+
+The launcher starts a private SuperLink, submits the run, shows its log, reports how it ended
+and leaves no process behind, whichever way it ends. The user's own Flower configuration, and
+any SuperLink that runs already, stay untouched.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.launcher.app_bundle import stage_app
+from scripts.launcher.options import LaunchPlan, UsageError, as_toml, plan_launch
+from scripts.launcher.run_log import RunLog
+from scripts.processes.preloaded_command import go, load_ahead
+from scripts.processes.process_tree import adopt_orphans, end_processes, reap_children, watch_over
+from scripts.processes.ray_head import check_ray, start_ray
+from scripts.processes.signals import StopSignals, let_app_save
+from scripts.processes.superlink import CONNECTION, Launch, LaunchError, command, start_superlink
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status: 0 only if the run was completed."""
+    try:
+        plan = plan_launch(sys.argv[1:] if arguments is None else arguments, Path.cwd())
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    stop = StopSignals()
+    stop.install()
+    launch = Launch.create(plan.ray_address, plan.ray_ahead)
+    status = 1
+    try:
+        watch_over(launch.id, launch.folder)
+        adopt_orphans()
+        status = _run(plan, launch, stop)
+    except LaunchError as error:
+        print(f"error: {error}", file=sys.stderr)
+    finally:
+        clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
+    stop.ignore()
+    return 128 + stop.received[0] if stop.received else status
+
+
+def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
+    prepared = prepare(plan, launch)
+    start_superlink(launch, stop.requested)
+    if stop.requested():
+        return 1
+    process = submit(prepared)
+    assert process.stdout is not None
+    log = RunLog(process.stdout, stop)
+    log.start()
+    while process.poll() is None and not stop.requested():
+        check_ray(prepared.ray)
+        time.sleep(0.1)
+    if stop.requested():
+        let_app_save(launch, stop, "flwr-simulation")
+    else:
+        log.join(timeout=5.0)
+        check_outcome(launch, log.run_id)
+    if log.results is not None:
+        if stop.requested():
+            print(f"To continue: scripts/run --resume {log.results}", flush=True)
+        print(f"Results: {log.results}", flush=True)
+    return 0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What has been started for a run beside the SuperLink.
+
+    Attributes:
+        flwr: `flwr run`, which waits; its output is the run's log.
+        ray: The launch's own Ray, if it has one.
+    """
+
+    flwr: "subprocess.Popen[str]"
+    ray: "subprocess.Popen[str] | None"
+
+
+def prepare(plan: LaunchPlan, launch: Launch) -> Prepared:
+    """Get ready what a run needs, `flwr run` to be let go by `submit`."""
+    # A file carries any text safely; Flower takes either one file or pairs, never both.
+    config = launch.folder / "run-config.toml"
+    config.write_text(as_toml(plan.overrides), encoding="utf-8")
+    app = stage_app(plan.app, launch.folder / "app")
+    arguments = load_ahead("flwr", "run", str(app), CONNECTION, "--stream")
+    arguments += ["--federation-config", plan.federation_config, "--run-config", str(config)]
+    ray = start_ray(launch, app, plan.num_workers) if launch.own_ray else None
+    process = subprocess.Popen(
+        [*arguments, *plan.flwr_arguments],
+        env=launch.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # the terminal's Ctrl-C is for us alone to pass on
+    )
+    return Prepared(process, ray)
+
+
+def submit(prepared: Prepared) -> "subprocess.Popen[str]":
+    """Let `flwr run` go, and return it; the SuperLink is there now."""
+    check_ray(prepared.ray)
+    go(prepared.flwr)
+    return prepared.flwr
+
+
+def check_outcome(launch: Launch, run_id: str | None) -> None:
+    """Raise a `LaunchError` unless the run was completed."""
+    if run_id is None:
+        raise LaunchError("the run was not accepted; the reason is above")
+    listing = subprocess.run(
+        [command("flwr"), "list", CONNECTION, "--run-id", run_id, "--format", "json"],
+        env=launch.environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+        start_new_session=True,
+    )
+    try:
+        run = json.loads(listing.stdout)["runs"][0]
+        status, details = run["status"], run.get("status-details", "")
+    except (ValueError, LookupError, TypeError):
+        raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
+    if status != "finished:completed":
+        raise LaunchError(f"the run ended as {status}: {details}")
+
+
+def clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:
+    """End what is left of a launch, and remove its folder; its log is kept if asked for."""
+    left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
+    reap_children()
+    log = launch.rescue_log() if keep_log else None
+    launch.remove()
+    if log is not None:
+        print(f"The SuperLink's log is {log}", file=sys.stderr)
+    if left:
+        pids = " ".join(str(process.pid) for process in left)
+        print(f"error: these processes would not end: {pids}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

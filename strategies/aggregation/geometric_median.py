@@ -1,0 +1,57 @@
+"""The geometric median: the point that is nearest to all updates together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from strategies.aggregation.base import check_same_form
+from strategies.core.client_update import Arrays, ClientUpdate
+from strategies.core.vectors import from_point, to_point
+
+
+@dataclass(frozen=True)
+class GeometricMedian:
+    """Take the point with the least sum of distances to all updates, each counted once.
+
+    Found by the smoothed Weiszfeld iteration from the coordinate median: each step is a mean in
+    which an update weighs one over its distance, but never more than one over `smoothing` times
+    the spread, the median distance at the start. The paper begins at the mean, which takes long to
+    come back from where a liar has put it, and smooths by an absolute distance.
+
+    Attributes:
+        max_iterations: After so many the point is taken as it is.
+        tolerance: It is also taken once a step is shorter than this, times the spread.
+        smoothing: See above.
+
+    Source: Pillutla et al., 2019, arXiv:1912.13445 (RFA), algorithm 2.
+    """
+
+    max_iterations: int = 50
+    tolerance: float = 1e-5
+    smoothing: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.max_iterations < 1 or self.tolerance <= 0 or self.smoothing <= 0:
+            raise ValueError(
+                f"max_iterations = {self.max_iterations} must be at least 1, tolerance = "
+                f"{self.tolerance} and smoothing = {self.smoothing} more than 0"
+            )
+
+    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
+        """Aggregate; see `weighted_mean` for arguments, result and errors."""
+        check_same_form(updates)
+        points = np.stack([to_point(update.delta) for update in updates])
+        median = np.median(points, axis=0)
+        distances = np.linalg.norm(points - median, axis=1)
+        spread = float(np.median(distances))
+        if spread == 0:  # most are at one point, which is the median then
+            return from_point(median, updates[0].delta)
+        for _ in range(self.max_iterations):
+            weights = 1 / np.maximum(distances, self.smoothing * spread)
+            moved = weights @ points / weights.sum()
+            step = float(np.linalg.norm(moved - median))
+            median, distances = moved, np.linalg.norm(points - moved, axis=1)
+            if step <= self.tolerance * spread:
+                break
+        return from_point(median, updates[0].delta)

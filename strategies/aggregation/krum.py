@@ -1,0 +1,92 @@
+"""Krum and Multi-Krum: whoever has the nearest neighbours is believed, and counted once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flwr.server.strategy.aggregate import aggregate_krum
+
+from strategies.aggregation.base import check_same_form
+from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
+from strategies.core.vectors import from_point, to_point
+
+
+@dataclass(frozen=True)
+class Krum:
+    """Take the one update that is nearest to its n - f - 2 nearest neighbours.
+
+    Attributes:
+        num_malicious: f, the most participants that may lie; at least 2 f + 3 are needed.
+
+    Source: Blanchard et al., NeurIPS 2017, arXiv:1703.02757.
+    """
+
+    num_malicious: int = 1
+
+    def __post_init__(self) -> None:
+        _check_num_malicious(self.num_malicious)
+
+    @property
+    def least_updates(self) -> int:
+        """The fewest updates that it is defined for."""
+        return 2 * self.num_malicious + 3
+
+    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
+        """Aggregate; see `weighted_mean` for arguments and result.
+
+        Raises:
+            AggregationError: If there are fewer than 2 f + 3 updates, or they differ in form.
+        """
+        _check_enough(updates, self.least_updates, self.num_malicious)
+        return _aggregate(updates, self.num_malicious, 0)
+
+
+@dataclass(frozen=True)
+class MultiKrum:
+    """Average the updates with the best Krum scores, each counted once.
+
+    Attributes:
+        num_malicious: f, the most participants that may lie; at least 2 f + 3 are needed.
+        num_selected: How many are averaged; 0 takes n - f, as is usual. The paper's proof
+            covers fewer than n - 2 f - 2.
+
+    Source: Blanchard et al., NeurIPS 2017, arXiv:1703.02757, section 4.
+    """
+
+    num_malicious: int = 1
+    num_selected: int = 0
+
+    def __post_init__(self) -> None:
+        _check_num_malicious(self.num_malicious)
+        if self.num_selected < 0:
+            raise ValueError(f"num_selected = {self.num_selected} must not be negative")
+
+    @property
+    def least_updates(self) -> int:
+        """The fewest updates that it is defined for."""
+        return max(2 * self.num_malicious + 3, self.num_selected)
+
+    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
+        """Aggregate; see `Krum` for arguments, result and errors."""
+        _check_enough(updates, self.least_updates, self.num_malicious)
+        selected = self.num_selected or len(updates) - self.num_malicious
+        return _aggregate(updates, self.num_malicious, selected)
+
+
+def _aggregate(updates: Sequence[ClientUpdate], num_malicious: int, selected: int) -> Arrays:
+    results = [([to_point(update.delta)], 1) for update in updates]
+    (point,) = aggregate_krum(results, num_malicious, selected)
+    return from_point(point, updates[0].delta)
+
+
+def _check_num_malicious(num_malicious: int) -> None:
+    if num_malicious < 0:
+        raise ValueError(f"num_malicious = {num_malicious} must not be negative")
+
+
+def _check_enough(updates: Sequence[ClientUpdate], least: int, num_malicious: int) -> None:
+    check_same_form(updates)
+    if len(updates) < least:
+        raise AggregationError(
+            f"{len(updates)} updates are too few for num_malicious = {num_malicious}, "
+            f"{least} are needed"
+        )

@@ -1,0 +1,114 @@
+"""Aggregators that stand a minority of participants that lie, one coordinate or norm at a time.
+
+An attacker may claim any number of examples, so these count every participant once. Those that
+compare whole updates are in `strategies.aggregation.krum` and
+`strategies.aggregation.geometric_median`. What each does about which attack is in docs/studies.md.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from flwr.server.strategy.aggregate import aggregate_median, aggregate_trimmed_avg
+
+from strategies.aggregation.base import check_same_form
+from strategies.aggregation.weighted_mean import weighted_mean
+from strategies.core.client_update import Arrays, ClientUpdate
+
+
+def coordinate_median(updates: Sequence[ClientUpdate]) -> Arrays:
+    """Take the median of each coordinate; the mean of the middle two for an even number.
+
+    Args:
+        updates: Checked updates, all shaped like the model.
+
+    Returns:
+        One array per parameter, in model order, with the dtypes of the updates.
+
+    Raises:
+        AggregationError: If `updates` is empty, or their arrays differ in number or shape.
+
+    Source: Yin et al., ICML 2018, arXiv:1803.01498.
+    """
+    check_same_form(updates)
+    return _by_layer(updates, aggregate_median)
+
+
+@dataclass(frozen=True)
+class TrimmedMean:
+    """Average each coordinate after dropping its extremes.
+
+    Of n updates, the floor(trim_fraction * n) lowest and highest values of a coordinate are
+    dropped.
+
+    Attributes:
+        trim_fraction: Share cut at each end, in [0, 0.5).
+
+    Source: Yin et al., ICML 2018, arXiv:1803.01498.
+    """
+
+    trim_fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.trim_fraction < 0.5:
+            raise ValueError(f"trim_fraction = {self.trim_fraction} must be in [0, 0.5)")
+
+    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
+        """Aggregate; see `coordinate_median` for arguments, result and errors."""
+        check_same_form(updates)
+        trimmed = partial(aggregate_trimmed_avg, proportiontocut=self.trim_fraction)
+        return _by_layer(updates, trimmed)
+
+
+@dataclass(frozen=True)
+class NormClippedMean:
+    """Scale down every delta that is longer than `max_norm`, then average, each counted once.
+
+    Bounds how far one participant can move the model, whatever it sends.
+
+    Attributes:
+        max_norm: The longest delta, in Euclidean norm over all parameters; 0 takes the
+            round's median norm.
+        weighted: Whether to weigh by examples, which an attacker may inflate.
+
+    Source: Sun et al., 2019, arXiv:1911.07963.
+    """
+
+    max_norm: float = 0.0
+    weighted: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_norm < math.inf:
+            raise ValueError(f"max_norm = {self.max_norm} must be a number that is not negative")
+
+    def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
+        """Aggregate; see `coordinate_median` for arguments, result and errors."""
+        check_same_form(updates)
+        norms = [_norm(update.delta) for update in updates]
+        bound = self.max_norm or float(np.median(norms))
+        clipped = []
+        for update, norm in zip(updates, norms, strict=True):
+            factor = min(1.0, bound / norm) if norm > 0 else 1.0
+            delta = [d * np.asarray(factor, d.dtype) for d in update.delta]
+            count = update.num_examples if self.weighted else 1
+            clipped.append(replace(update, delta=delta, num_examples=count))
+        return weighted_mean(clipped)
+
+
+Results = list[tuple[Arrays, int]]
+"""The form that flwr's arithmetic takes: arrays and a number of examples, here always 1."""
+
+
+def _by_layer(updates: Sequence[ClientUpdate], aggregate: Callable[[Results], Arrays]) -> Arrays:
+    """Aggregate one parameter after the other, in float64, and round once."""
+    deltas = []
+    for layer in zip(*(update.delta for update in updates), strict=True):
+        (value,) = aggregate([([array.astype(np.float64)], 1) for array in layer])
+        deltas.append(np.asarray(value, layer[0].dtype))
+    return deltas
+
+
+def _norm(delta: Arrays) -> float:
+    return math.sqrt(sum(float(np.sum(np.square(d, dtype=np.float64))) for d in delta))

@@ -1,0 +1,117 @@
+"""Flower's replies: whose they are, in which order they are taken, and which of them count."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from logging import WARNING
+from typing import TypeVar
+
+import numpy as np
+from flwr.common import EvaluateRes
+from flwr.common.logger import log
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+
+from strategies.core.client_update import participant_order
+
+Result = TypeVar("Result")
+
+
+def counts(result: EvaluateRes) -> bool:
+    """Tell whether an evaluation has a say in the average: finite, and over some examples."""
+    return result.num_examples > 0 and math.isfinite(result.loss)
+
+
+def participant_of(proxy: ClientProxy) -> str:
+    """Return the name that identifies a participant in every run, or else its node id."""
+    name = proxy.properties.get("participant")
+    return name if isinstance(name, str) else str(proxy.cid)
+
+
+def sorted_by_participant(
+    results: list[tuple[ClientProxy, Result]],
+) -> list[tuple[ClientProxy, Result]]:
+    """Return replies in the order in which they are summed, whatever that of their arrival."""
+    return sorted(results, key=lambda pair: participant_order(participant_of(pair[0])))
+
+
+# Keeps the stream of random numbers apart from the others derived from the same seed.
+_SAMPLING_STREAM = 0x5A3B
+
+
+def sample_participants(
+    participants: Iterable[str], num_sampled: int, *, seed: int, server_round: int
+) -> list[str]:
+    """Draw participants for a round without replacement.
+
+    The draw depends on the names, the seed and the round alone: not on the order in which
+    participants connected, nor on earlier draws, so that a resumed run samples as an
+    uninterrupted one.
+
+    Args:
+        participants: The names of those available, in any order.
+        num_sampled: How many to draw; all of them if there are fewer.
+        seed: The seed of the run.
+        server_round: The round, 1-based.
+
+    Returns:
+        The names drawn, sorted.
+    """
+    available = sorted(set(participants), key=participant_order)
+    if num_sampled >= len(available):
+        return available
+    generator = np.random.default_rng([_SAMPLING_STREAM, seed, server_round])
+    drawn = generator.choice(len(available), size=num_sampled, replace=False)
+    return [available[index] for index in sorted(drawn.tolist())]
+
+
+def most_participations(num_available: int, num_sampled: int, *, seed: int, rounds: int) -> int:
+    """Return in how many of the first rounds the participant drawn most often takes part.
+
+    The draw knows participants by their place in the sorted names, so the number does not
+    depend on what they are called.
+
+    Args:
+        num_available: Participants in every round.
+        num_sampled: How many are drawn in a round.
+        seed: The seed of the run.
+        rounds: The number of rounds, at least 1.
+    """
+    names = [str(place) for place in range(num_available)]
+    drawn = Counter(
+        name
+        for server_round in range(1, rounds + 1)
+        for name in sample_participants(names, num_sampled, seed=seed, server_round=server_round)
+    )
+    return max(drawn.values())
+
+
+_WAIT_SECONDS = 86_400  # the default of flwr's own client manager
+
+
+def draw(
+    client_manager: ClientManager,
+    num_sampled: int,
+    num_required: int,
+    seed: int,
+    server_round: int,
+) -> list[ClientProxy]:
+    """Wait for the participants required, and draw some by seed, round and name.
+
+    Args:
+        client_manager: Who is connected.
+        num_sampled: How many to draw.
+        num_required: How many must be connected before.
+        seed: Decides, with the round, who is drawn.
+        server_round: The round, 1-based.
+
+    Returns:
+        Those drawn, sorted by participant; nobody if fewer than `num_sampled` are connected.
+    """
+    client_manager.wait_for(num_required, timeout=_WAIT_SECONDS)
+    proxies = {participant_of(proxy): proxy for proxy in client_manager.all().values()}
+    if num_sampled > len(proxies):
+        log(WARNING, "%s participants are needed, %s are here", num_sampled, len(proxies))
+        return []
+    names = sample_participants(proxies, num_sampled, seed=seed, server_round=server_round)
+    return [proxies[name] for name in names]

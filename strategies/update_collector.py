@@ -1,0 +1,142 @@
+"""From Flower's replies to checked updates: decode, validate, and name what is refused."""
+
+from collections.abc import Sequence
+from logging import WARNING
+from typing import Any
+
+import numpy as np
+from flwr.common import FitRes
+from flwr.common.logger import log
+from flwr.server.client_proxy import ClientProxy
+from numpy.typing import NDArray
+
+from strategies.aggregation.base import Aggregator, Folding
+from strategies.compression.codec import Codec
+from strategies.core.client_update import (
+    DELTA,
+    LOCAL_STEPS_KEY,
+    UPDATE_KEY,
+    AggregationError,
+    Arrays,
+    ClientUpdate,
+    UpdateError,
+    check_update,
+    form_fault,
+    steps_of,
+)
+from strategies.core.clients import participant_of
+from strategies.core.metrics import Scalar
+from strategies.core.npy import decode_arrays
+from strategies.optimization.scaffold import ControlChange
+
+FitResults = list[tuple[ClientProxy, FitRes]]
+
+
+class Intake:
+    """What comes in during a round, in the order of the participants.
+
+    An update is added up as it comes where the aggregator can do that, and held where it has
+    to see all of them.
+
+    Attributes:
+        participants: Whose updates count, in that order.
+        metrics: The number of examples and the metrics of each of them.
+        rejections: What was refused, with the reasons.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        global_weights: Arrays | None,
+        aggregator: Aggregator,
+        control_change: ControlChange | None = None,
+    ) -> None:
+        """Begin a round.
+
+        Args:
+            codec: Undoes what the participants did to their deltas.
+            global_weights: `w_t`; `None` where there is none to subtract or to compare with.
+                Then the first valid reply sets the form.
+            aggregator: What is to become of the updates.
+            control_change: SCAFFOLD's, where it is on.
+        """
+        self.participants: list[str] = []
+        self.metrics: list[tuple[int, dict[str, Scalar]]] = []
+        self.rejections: list[UpdateError] = []
+        self.control_change = control_change
+        self._codec = codec
+        self._like = global_weights
+        self._aggregator = aggregator
+        self._fold = aggregator.begin() if isinstance(aggregator, Folding) else None
+        self._updates: list[ClientUpdate] = []
+
+    def take(self, proxy: ClientProxy, result: FitRes) -> None:
+        """Decode and check the next reply; what is refused is logged by name.
+
+        Args:
+            proxy: Who sent it.
+            result: Holds an encoded delta, unless its metrics say `update = "weights"`: then
+                plain weights.
+        """
+        try:
+            update = self._checked(proxy, result)
+        except UpdateError as error:
+            log(WARNING, "%s", error)
+            self.rejections.append(error)
+            return
+        if self._like is None:
+            self._like = update.delta
+        self.participants.append(update.participant)
+        self.metrics.append((update.num_examples, result.metrics))
+        if self.control_change is not None:
+            self.control_change.add(update)
+        if self._fold is not None:
+            self._fold.add(update)
+        else:
+            self._updates.append(update)
+
+    def aggregate(self) -> Arrays:
+        """Return the delta that the updates become: step 3.
+
+        Raises:
+            AggregationError: If the aggregator cannot use them, or what it makes of them does not
+                have the model's form.
+        """
+        fold = self._fold
+        delta = self._aggregator(self._updates) if fold is None else fold.result()
+        if self._like is not None and (fault := form_fault(delta, self._like)):
+            raise AggregationError(f"what the aggregator returned is no delta: {fault}")
+        return delta
+
+    def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
+        update = _decode(proxy, result, self._codec, self._like)
+        check_update(update, self._like if self._like is not None else update.delta)
+        if self.control_change is not None or getattr(self._aggregator, "needs_local_steps", False):
+            steps_of(update)
+        return update
+
+
+def _decode(
+    proxy: ClientProxy,
+    result: FitRes,
+    codec: Codec,
+    like: Sequence[NDArray[Any]] | None,
+) -> ClientUpdate:
+    participant = participant_of(proxy)
+    steps = result.metrics.get(LOCAL_STEPS_KEY)
+
+    def update_of(arrays: Arrays) -> ClientUpdate:
+        return ClientUpdate(participant, arrays, result.num_examples, steps)  # type: ignore[arg-type] # checked
+
+    try:
+        arrays = decode_arrays(result.parameters.tensors)
+        if like is None:
+            return update_of(arrays)
+        if result.metrics.get(UPDATE_KEY, DELTA) == DELTA:
+            return update_of(codec.decode(arrays, like))
+    except ValueError as error:
+        raise UpdateError(participant, str(error)) from error
+    check_update(update_of(arrays), like)
+    with np.errstate(over="ignore"):  # the check of the delta finds what is not finite
+        delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in zip(arrays, like, strict=True)]
+    return update_of(delta)

@@ -1,0 +1,157 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fl_app.core.errors import DataError
+from fl_app.data import datasets
+from fl_app.data.datasets import DATASETS, FASHION_MNIST, MNIST, load_dataset, resolve_dataset
+from fl_app.data.tensor_dataset import Examples, GreyExamples, normalise
+from tests.support.idx_files import write_idx_set
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache():
+    load_dataset.cache_clear()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Downloads fail at once; gives the folders in which they were tried."""
+    tried: list[Path] = []
+
+    def fetch(folder: Path) -> Path:
+        tried.append(folder)
+        (folder / "half-a-file").write_bytes(b"...")
+        raise OSError("no network")
+
+    monkeypatch.setattr(datasets, "torchvision_fetch", lambda class_name: fetch)
+    return tried
+
+
+# Tensors
+
+
+@pytest.mark.parametrize("source", [MNIST, FASHION_MNIST])
+def test_normalise_equals_torchvision_to_the_bit(source):
+    from PIL import Image
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    images = np.random.default_rng(1).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    images[0].flat[:256] = np.arange(256)  # every grey value
+    transform = Compose([ToTensor(), Normalize((source.mean,), (source.std,))])
+    expected = torch.stack([transform(Image.fromarray(image)) for image in images])
+    assert torch.equal(normalise(images, source.mean, source.std), expected)
+
+
+def test_select_keeps_images_with_their_labels_and_order():
+    examples = Examples(torch.arange(4.0).reshape(4, 1, 1, 1), torch.arange(4))
+    for indices in (np.array([3, 1]), torch.tensor([3, 1])):
+        chosen = examples.select(indices)
+        assert len(chosen) == 2
+        assert chosen.labels.tolist() == [3, 1]
+        assert chosen.images.flatten().tolist() == [3.0, 1.0]
+
+
+def test_a_part_of_grey_examples_is_that_part_of_all_to_the_bit_and_normalises_no_others():
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    examples = GreyExamples(pixels, torch.arange(5), 0.1307, 0.3081)
+    chosen = examples.select(np.array([4, 0, 4]))
+
+    assert "images" not in vars(examples)
+    assert chosen.labels.tolist() == [4, 0, 4]
+    assert torch.equal(chosen.images, normalise(pixels, 0.1307, 0.3081)[[4, 0, 4]])
+    assert torch.equal(chosen.images, examples.images[[4, 0, 4]])
+    assert len(examples) == 5
+    with pytest.raises(IndexError):
+        examples.select(torch.tensor([5]))
+
+
+def test_idx_set_is_loaded_with_shapes_and_types(tmp_path, offline):
+    write_idx_set(tmp_path / "FashionMNIST" / "raw")
+    dataset = load_dataset("fashion-mnist", tmp_path)
+    assert dataset.name == "fashion-mnist"
+    assert dataset.class_names[9] == "Ankle boot"
+    assert dataset.train.images.shape == (4, 1, 28, 28)
+    assert dataset.train.images.dtype == torch.float32
+    assert dataset.test.labels.dtype == torch.int64
+    assert len(dataset.test) == 2
+    assert not offline
+
+
+def test_a_second_load_is_the_same_object(tmp_path, offline):
+    write_idx_set(tmp_path / "MNIST" / "raw")
+    assert load_dataset("mnist", tmp_path) is load_dataset("mnist", tmp_path)
+
+
+def test_images_and_labels_must_be_equally_many(tmp_path, offline):
+    raw = write_idx_set(tmp_path / "MNIST" / "raw")
+    (raw / "t10k-labels-idx1-ubyte").write_bytes((raw / "train-labels-idx1-ubyte").read_bytes())
+    with pytest.raises(DataError, match=r"t10k-images.* holds 2 images.* 4 labels"):
+        load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.mnist
+def test_mnist_is_the_published_set(mnist_dir):
+    dataset = load_dataset("mnist", mnist_dir)
+    assert dataset.train.images.shape == (60000, 1, 28, 28)
+    assert torch.bincount(dataset.test.labels).tolist() == [
+        *(980, 1135, 1032, 1010, 982),
+        *(892, 958, 1028, 974, 1009),
+    ]
+    assert dataset.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert abs(float(dataset.train.images.mean())) < 1e-3
+    assert abs(float(dataset.train.images.std()) - 1) < 1e-3
+
+
+def test_digits_are_like_mnist_and_always_the_same(tmp_path):
+    dataset = load_dataset("digits", tmp_path)
+    assert dataset.train.images.shape == (1437, 1, 28, 28)
+    assert dataset.test.images.shape == (360, 1, 28, 28)
+    assert torch.bincount(dataset.test.labels, minlength=10).min() >= 20
+    assert abs(float(dataset.train.images.mean())) < 1e-3
+    assert abs(float(dataset.train.images.std()) - 1) < 1e-3
+    load_dataset.cache_clear()
+    torch.manual_seed(7)
+    again = load_dataset("digits", tmp_path)
+    assert torch.equal(again.train.images, dataset.train.images)
+    assert torch.equal(again.test.labels, dataset.test.labels)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Names and folders
+
+
+def test_auto_is_mnist_where_it_is_there(tmp_path, offline):
+    write_idx_set(tmp_path / "MNIST" / "raw")
+    assert resolve_dataset("auto", tmp_path) == "mnist"
+
+
+def test_auto_falls_back_to_digits_with_a_notice(tmp_path, offline, caplog):
+    logger = logging.getLogger("flwr")
+    logger.addHandler(caplog.handler)  # Flower's logger does not propagate
+    try:
+        assert resolve_dataset("auto", tmp_path) == "digits"
+    finally:
+        logger.removeHandler(caplog.handler)
+    (record, *_) = caplog.records
+    assert record.levelno == logging.WARNING
+    notice = record.getMessage()
+    assert "DOES NOT USE MNIST" in notice
+    assert "its download failed" in notice.replace("\n| ", " ")
+    assert str(tmp_path / "MNIST" / "raw") in notice
+    assert len(notice.splitlines()) > 5
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_a_known_name_is_kept_without_touching_files(name, tmp_path, offline):
+    assert resolve_dataset(name, tmp_path) == name
+    assert not offline
+
+
+def test_an_unknown_name_lists_the_allowed_ones(tmp_path):
+    for lookup in (resolve_dataset, load_dataset):
+        with pytest.raises(DataError, match=r"'cifar'.*auto, mnist, fashion-mnist, digits"):
+            lookup("cifar", tmp_path)

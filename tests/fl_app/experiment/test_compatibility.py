@@ -1,0 +1,129 @@
+from typing import Any
+
+import pytest
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.experiment.compatibility import RULES, check_compatibility, compatibility_table
+from scripts.repository import default_run_config
+
+PRIVATE: dict[str, Any] = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
+DISTRIBUTED: dict[str, Any] = PRIVATE | {"privacy": "distributed"}
+SECURE: dict[str, Any] = {"secure-aggregation": True, "clip-norm": 1.0}
+REFUSED: list[tuple[str, dict[str, Any]]] = [
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "codec": "float16"}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAdam", "aggregator": "fednova"}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "over-selection": 0.5}),
+    ("a strategy of Flower's that remembers", {"strategy": "FedAdam", "resume": "/a/run"}),
+    ("scaffold, and an aggregator", {"scaffold": True, "aggregator": "fednova"}),
+    ("scaffold, and a lossy codec", {"scaffold": True, "codec": "top-k"}),
+    ("scaffold, and momentum", {"scaffold": True, "momentum": 0.9}),
+    ("scaffold, and momentum", {"scaffold": True, "proximal-mu": 0.1}),
+    ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "clip-norm": 1.0}),
+    ("a strategy of Flower's, and a part", PRIVATE | {"strategy": "FedAvg"}),
+    ("scaffold, and clip-norm", {"scaffold": True, "clip-norm": 1.0}),
+    ("privacy, and scaffold", PRIVATE | {"scaffold": True}),
+    ("privacy, and an aggregator", PRIVATE | {"aggregator": "median"}),
+    ("privacy, and an aggregator", DISTRIBUTED | {"aggregator": "fednova"}),
+    ("privacy, and evaluate-with-training", PRIVATE | {"evaluate-with-training": True}),
+    ("privacy distributed, and a lossy codec", DISTRIBUTED | {"codec": "quantise"}),
+    (
+        "adaptive-clip-quantile, and privacy distributed",
+        DISTRIBUTED | {"adaptive-clip-quantile": 0.5},
+    ),
+    (
+        "adaptive-clip-quantile, and a lossy codec",
+        PRIVATE | {"adaptive-clip-quantile": 0.5, "codec": "top-k"},
+    ),
+    ("adversary, and clip-norm", {"adversary": "sign-flip", "clip-norm": 1.0}),
+    ("adversary, and clip-norm", DISTRIBUTED | {"adversary": "sign-flip"}),
+    (
+        "adversary, and participants with data of their own",
+        {"adversary": "sign-flip", "dataset": "own", "class-names": "a,b"},
+    ),
+    ("adversary, and scaffold", {"adversary": "sign-flip", "scaffold": True}),
+    ("secure-aggregation, and no clip-norm", {"secure-aggregation": True}),
+    ("secure-aggregation, and fewer than three", SECURE | {"num-participants": 2}),
+    ("secure-aggregation, and fewer than three", SECURE | {"fraction-fit": 0.2}),
+    ("secure-aggregation, and an aggregator", SECURE | {"aggregator": "median"}),
+    ("secure-aggregation, and an aggregator", SECURE | {"aggregator": "fednova"}),
+    ("secure-aggregation, and a codec", SECURE | {"codec": "float16"}),
+    (
+        "secure-aggregation, and adaptive-clip-quantile",
+        PRIVATE | SECURE | {"adaptive-clip-quantile": 0.5},
+    ),
+    ("secure-aggregation, and scaffold", SECURE | {"scaffold": True}),
+    ("secure-aggregation, and over-selection", SECURE | {"over-selection": 0.2}),
+    ("secure-aggregation, and a strategy of Flower's", SECURE | {"strategy": "FedAvg"}),
+    ("secure-aggregation, and adversary", SECURE | {"adversary": "sign-flip"}),
+    ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=4)"}),  # 11 of 10
+    ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4}),
+]
+ALLOWED: list[dict[str, Any]] = [
+    {},
+    {"strategy": "FedAdam(eta=0.1)"},
+    {"aggregator": "multi-krum(num_malicious=3)"},  # 9 of 10
+    {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4, "min-fit-clients": 5},
+    {"strategy": "Krum", "resume": "/a/run"},
+    {"scaffold": True, "server-optimizer": "adam", "weight-decay": 1e-4},
+    {"aggregator": "fednova", "momentum": 0.9, "proximal-mu": 0.1, "codec": "top-k"},
+    {"clip-norm": 1.0, "aggregator": "median", "codec": "top-k", "strategy": "delta-fedavg"},
+    PRIVATE | {"codec": "top-k", "server-optimizer": "adam", "over-selection": 0.5},
+    PRIVATE | {"adaptive-clip-quantile": 0.5, "proximal-mu": 0.1, "momentum": 0.9},
+    PRIVATE | {"adversary": "scaled-noise", "adversary-fraction": 0.3},
+    DISTRIBUTED | {"server-optimizer": "sgd(momentum=0.9)", "over-selection": 0.5},
+    PRIVATE | SECURE,
+    DISTRIBUTED | SECURE,
+    SECURE | {"server-optimizer": "adam", "momentum": 0.9, "proximal-mu": 0.1},
+    SECURE | {"fraction-fit": 0.3, "evaluate-with-training": True, "resume": "/a/run"},
+    {"adversary": "label-flip", "adversary-fraction": 0.3, "codec": "quantise(bits=4)"},
+]
+
+
+def config(changes: dict[str, Any]) -> RunConfig:
+    return RunConfig.from_run_config(default_run_config() | changes)
+
+
+def refusal(changes: dict[str, Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_compatibility(config(changes))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("what", "changes"), REFUSED)
+def test_what_cannot_be_combined_is_refused_with_the_reason_and_what_to_change(what, changes):
+    (rule,) = [rule for rule in RULES if rule.what.startswith(what)]
+
+    message = refusal(changes)
+
+    assert f"run config: {rule.what} cannot be combined. {rule.why}" in message
+    assert rule.instead in message
+
+
+def test_every_rule_is_shown_to_refuse_something():
+    assert all(any(rule.what.startswith(what) for what, _ in REFUSED) for rule in RULES)
+
+
+@pytest.mark.parametrize("changes", ALLOWED)
+def test_what_can_be_combined_is_let_through(changes):
+    check_compatibility(config(changes))
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    message = refusal({"scaffold": True, "aggregator": "fednova", "codec": "top-k"})
+
+    assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["aggregator", "server-optimizer", "server-lr-schedule", "lr-schedule", "codec", "adversary"],
+)
+def test_a_part_that_does_not_exist_is_refused_before_round_1(key):
+    assert f'run config: {key} = "nonsense" is not known' in refusal({key: "nonsense"})
+
+
+def test_the_table_has_every_rule():
+    table = compatibility_table()
+
+    assert all(f"| {rule.what} | {rule.why} | {rule.instead} |" in table for rule in RULES)

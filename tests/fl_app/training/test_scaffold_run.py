@@ -1,0 +1,83 @@
+"""A whole run with SCAFFOLD against its paper, written down once more in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from fl_app.core.run_config_keys import RunConfig
+from fl_app.data.datasets import load_dataset
+from fl_app.data.tensor_dataset import Examples
+from fl_app.tasks.client_data import local_data
+from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.registry import MODELS, build_model
+from tests.support.linear_model import Linear
+from tests.support.local_run import run_app
+
+ROUNDS, STEPS, RATE, PARTICIPANTS = 4, 3, 0.1, 3
+
+
+def gradient(weights: list[Tensor], examples: Examples) -> list[Tensor]:
+    weight, bias = (w.clone().requires_grad_() for w in weights)
+    outputs = examples.images.double().flatten(1) @ weight.T + bias
+    loss = F.nll_loss(F.log_softmax(outputs, dim=1), examples.labels)
+    return list(torch.autograd.grad(loss, [weight, bias]))
+
+
+def scaffold(start: list[Tensor], parts: list[Examples]) -> list[Tensor]:
+    """Algorithm 1 of the paper, option II, with global step size 1 and equal shares."""
+    x, n = start, len(parts)
+    c = [torch.zeros_like(w) for w in x]
+    own = [[torch.zeros_like(w) for w in x] for _ in parts]
+    for _ in range(ROUNDS):
+        reached, moved = [], []
+        for i, part in enumerate(parts):
+            y = x
+            for _ in range(STEPS):
+                g = gradient(y, part)
+                y = [y_k - RATE * (g[k] - own[i][k] + c[k]) for k, y_k in enumerate(y)]
+            fresh = [own[i][k] - c[k] + (x[k] - y[k]) / (STEPS * RATE) for k in range(len(x))]
+            moved.append([fresh[k] - own[i][k] for k in range(len(x))])
+            own[i] = fresh
+            reached.append(y)
+        shares = [len(part) / sum(map(len, parts)) for part in parts]
+        x = [
+            sum((s * y[k] for s, y in zip(shares, reached, strict=True)), 0 * x[k]) for k in (0, 1)
+        ]
+        c = [c[k] + sum((m[k] for m in moved), 0 * c[k]) / n for k in (0, 1)]
+    return x
+
+
+@pytest.mark.parametrize("partitioner", ["contiguous", "pathological"])
+def test_the_run_is_the_papers_algorithm(run_config, monkeypatch, partitioner):
+    monkeypatch.setitem(MODELS, "linear", Linear)
+    config: dict[str, Any] = run_config | {
+        "model": "linear",
+        "tensorboard": False,
+        "num-participants": PARTICIPANTS,
+        "num-server-rounds": ROUNDS,
+        "partitioner": partitioner,
+        "classes-per-participant": 4,
+        "local-epochs": STEPS,
+        "batch-size": 2000,  # everybody's data at once: an epoch is one step
+        "learning-rate": RATE,
+        "scaffold": True,
+    }
+    load_dataset("digits", Path(config["data-dir"]))
+    settled = RunConfig.from_run_config(config)
+    parts = [
+        local_data({"partition-id": i, "num-partitions": PARTICIPANTS}, settled, "digits").train
+        for i in range(PARTICIPANTS)
+    ]
+    start = [torch.from_numpy(w).double() for w in get_weights(build_model("linear", 42))]
+
+    expected = scaffold(start, parts)
+
+    saved = load_file(run_app(config) / "model.safetensors")
+    for name, array in zip(("fc.weight", "fc.bias"), expected, strict=True):
+        np.testing.assert_allclose(saved[name], array.numpy(), rtol=0, atol=2e-6)

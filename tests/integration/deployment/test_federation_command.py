@@ -1,0 +1,88 @@
+"""`scripts/federation` as an operator starts it: real processes over TLS, own folders of images."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fl_app.results.metrics_log import decode_rounds
+from scripts.processes.process_tree import find_processes
+from tests.support.command_run import CommandRun
+from tests.support.local_run import summary_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.waiting, pytest.mark.timeout(900)]
+
+SITES = ("north", "south", "west")
+CONFIG = "class-names='dark,light' num-server-rounds={rounds} local-epochs=1 batch-size=4"
+
+Start = Callable[..., CommandRun]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the command for some sites, each with a folder of its own images."""
+    runs: list[CommandRun] = []
+    random = np.random.default_rng(0)
+    for site in SITES:
+        for name, low, high in (("dark", 0, 100), ("light", 156, 256)):
+            (tmp_path / site / name).mkdir(parents=True)
+            for index in range(10):
+                pixels = random.integers(low, high, (28, 28), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / site / name / f"{index}.png")
+
+    def start_run(sites: tuple[str, ...], rounds: int, *arguments: str) -> CommandRun:
+        options = [f"--node={site}={tmp_path / site}" for site in sites]
+        options += ["--output-dir", "out", "-c", CONFIG.format(rounds=rounds), *arguments]
+        folder = tmp_path / f"run-{len(runs)}"
+        runs.append(CommandRun("scripts.deployment.federation", *options, folder=folder))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        run.abandon()
+
+
+def test_one_command_trains_three_sites_on_their_own_images_and_leaves_nothing(
+    start: Start,
+) -> None:
+    run = start(SITES, 1)
+
+    assert run.finish() == 0, run.output()
+
+    (directory,) = (run.cwd / "out").iterdir()
+    summary = summary_of(directory)
+    assert summary["failures"] == 0
+    assert summary["central"] is None  # the server has no data
+    assert summary["federated"]["accuracy"] >= 0.0
+    *_, last = decode_rounds((directory / "metrics.jsonl").read_text().splitlines())
+    assert {participant.participant for participant in last.participants} == set(SITES)
+    assert (directory / "model.safetensors").is_file()
+    assert run.output().splitlines()[-1] == f"Results: {directory}"
+    assert run.traces() == []
+    assert not (run.home / ".flwr").exists()
+
+
+def test_ctrl_c_in_a_round_leaves_a_checkpoint_to_continue_from_and_no_process(
+    start: Start,
+) -> None:
+    run = start(SITES[:1], 99, "-c", "fraction-evaluate=0.0")
+    run.wait_for(r"round +1/99 \|")
+    assert len(find_processes(run.launch_id)) > 3
+
+    run.process.send_signal(signal.SIGINT)
+
+    assert run.finish() == 128 + signal.SIGINT, run.output()
+    assert run.traces() == []
+    assert "Traceback" not in run.output()
+    (directory,) = (run.cwd / "out").iterdir()
+    assert (directory / "checkpoint.safetensors").is_file()
+    assert f"--resume {directory}" in run.output()
+
+    done = decode_rounds((directory / "metrics.jsonl").read_text().splitlines())[-1].server_round
+    resumed = start(SITES[:1], done + 1, "--resume", str(directory))
+    assert resumed.finish() == 0, resumed.output()
+    assert summary_of(directory)["rounds"] == done + 1
+    assert resumed.traces() == []
