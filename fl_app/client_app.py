@@ -29,8 +29,8 @@ from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.tasks.client_data import local_data
 from fl_app.tasks.parameters import get_weights, set_weights
 from fl_app.tasks.registry import build_model
-from fl_app.training.attack_simulation import find_liar
-from fl_app.training.client_state import Memory, StateStore, state_folder
+from fl_app.training.attack_simulation import find_attacker
+from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
 from fl_app.training.local_training import (
     Evaluation,
     LocalUpdate,
@@ -38,8 +38,8 @@ from fl_app.training.local_training import (
     evaluate,
     resolve_device,
 )
-from fl_app.training.settings import contribution_settings, training_settings
-from fl_app.training.update_pipeline import LocalWork
+from fl_app.training.settings import pipeline_settings, training_settings
+from fl_app.training.update_pipeline import UpdatePipeline
 from strategies.core.client_update import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
 
 _STATE = "participant"
@@ -97,24 +97,28 @@ class Participant(NumPyClient):
         """
         instruction = FitInstruction.from_config(config)
         data = self._data(instruction.dataset)
-        work = self._work(self._count_round(instruction.server_round))
+        pipeline = self._pipeline(self._count_round(instruction.server_round))
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
             if instruction.evaluates:
-                metrics |= self._received_metrics(work.split(parameters)[0], data.test)
-            memory = self._recall(instruction, work)
-            update = self._train(work, parameters, instruction, memory or Memory(), data.train)
+                metrics |= self._received_metrics(pipeline.split(parameters)[0], data.test)
+            client_state = self._recall(instruction, pipeline)
+            update = self._train(
+                pipeline, parameters, instruction, client_state or ClientState(), data.train
+            )
             if not instruction.wants_delta:
                 metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
                 return update.weights, update.num_examples, metrics
             clip_norm = instruction.clip_norm if self._config.privacy == "central" else None
-            payload, new_memory = work.contribute(parameters, update, memory or Memory(), clip_norm)
-        if work.settings.remembers:
+            payload, new_state = pipeline.encode(
+                parameters, update, client_state or ClientState(), clip_norm
+            )
+        if pipeline.settings.remembers:
             keep_from = instruction.state_keep_from
-            self._store(instruction).save(work.server_round, new_memory, keep_from)
-            metrics[STATE_LOST_KEY] = memory is None
+            self._store(instruction).save(pipeline.server_round, new_state, keep_from)
+            metrics[STATE_LOST_KEY] = client_state is None
         metrics[UPDATE_KEY] = DELTA
-        if work.settings.protection.private:  # nothing else of the training leaves the node
+        if pipeline.settings.protection.private:  # nothing else of the training leaves the node
             return payload, 1, metrics
         return payload, update.num_examples, metrics | _training_metrics(update)
 
@@ -140,13 +144,13 @@ class Participant(NumPyClient):
     def _data(self, dataset: str | None) -> LocalData:
         return local_data(self._node_config, self._config, dataset)
 
-    def _work(self, server_round: int) -> LocalWork:
+    def _pipeline(self, server_round: int) -> UpdatePipeline:
         run, name = self._config, self._name
-        return LocalWork(
+        return UpdatePipeline(
             server_round=server_round,
             model=build_model(run.model, run.seed),
             training=training_settings(run, server_round),
-            settings=contribution_settings(run),
+            settings=pipeline_settings(run),
             generator=training_generator(run.seed, server_round, name),
             codec_generator=numpy_generator(Stream.CODEC, run.seed, server_round, name),
             device=resolve_device(run.device),
@@ -154,10 +158,10 @@ class Participant(NumPyClient):
 
     def _train(
         self,
-        work: LocalWork,
+        pipeline: UpdatePipeline,
         parameters: NDArrays,
         instruction: FitInstruction,
-        memory: Memory,
+        client_state: ClientState,
         examples: Examples,
     ) -> LocalUpdate:
         """Train, or, in a robustness test, do what the adversary does instead."""
@@ -166,14 +170,20 @@ class Participant(NumPyClient):
             other = dict(self._node_config) | {"partition-id": partition_id}
             participant = Participant(self._config, other, RecordDict())
             others = participant._data(instruction.dataset).train
-            return participant._work(work.server_round).train(parameters, others, Memory()).delta
+            return (
+                participant._pipeline(pipeline.server_round)
+                .train(parameters, others, ClientState())
+                .delta
+            )
 
         partition_id = self._node_config.get("partition-id")
-        liar = find_liar(self._config, partition_id, work.server_round, honest_delta)
-        if liar is None:
-            return work.train(parameters, examples, memory)
-        update = work.train(parameters, liar.poisoned(examples, work.model), memory)
-        return liar.lie(update, parameters)
+        attacker = find_attacker(self._config, partition_id, pipeline.server_round, honest_delta)
+        if attacker is None:
+            return pipeline.train(parameters, examples, client_state)
+        update = pipeline.train(
+            parameters, attacker.poisoned(examples, pipeline.model), client_state
+        )
+        return attacker.poison_update(update, parameters)
 
     def _evaluate(self, weights: NDArrays, examples: Examples) -> Evaluation:
         model = build_model(self._config.model, self._config.seed)
@@ -190,15 +200,15 @@ class Participant(NumPyClient):
             RECEIVED_EXAMPLES_KEY: result.num_examples,
         }
 
-    def _recall(self, instruction: FitInstruction, work: LocalWork) -> Memory | None:
-        """Return the memory of the round to go on from; `None` if it should be there and is not."""
-        if not work.settings.remembers or instruction.state_round == 0:
-            return Memory()
-        memory = self._store(instruction).load(instruction.state_round)
-        if memory is None:
+    def _recall(self, instruction: FitInstruction, pipeline: UpdatePipeline) -> ClientState | None:
+        """Return the state of the round to go on from; `None` if it should be there and is not."""
+        if not pipeline.settings.remembers or instruction.state_round == 0:
+            return ClientState()
+        client_state = self._store(instruction).load(instruction.state_round)
+        if client_state is None:
             line = "the memory of round %s is not there; participant %s begins anew"
             log(WARNING, line, instruction.state_round, self._name)
-        return memory
+        return client_state
 
     def _count_round(self, told: int | None) -> int:
         """Return the server's round, or, where it does not tell, the count of fits here."""
@@ -208,9 +218,9 @@ class Participant(NumPyClient):
         self._state.config_records[_STATE] = record
         return server_round
 
-    def _store(self, instruction: FitInstruction) -> StateStore:
+    def _store(self, instruction: FitInstruction) -> ClientStateStore:
         run = self._config
-        return StateStore(
+        return ClientStateStore(
             state_folder(self._node_config, run.output_dir, run.resume, instruction.run, self._name)
         )
 

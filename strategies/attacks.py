@@ -41,11 +41,11 @@ class Scene:
 class Adversary(Protocol):
     """How a participant lies."""
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Return the labels to train on instead; the given ones are shared, and stay."""
         ...
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Return the delta and the number of examples to send instead."""
         ...
 
@@ -56,11 +56,11 @@ class SignFlip:
 
     scale: float = 1.0
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Train honestly."""
         return labels
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Turn the delta round."""
         return [d * np.asarray(-self.scale, d.dtype) for d in delta], num_examples
 
@@ -71,11 +71,11 @@ class ScaledNoise:
 
     scale: float = 10.0
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Train honestly."""
         return labels
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Replace the delta."""
         norm = sum(float(np.vdot(d, d)) for d in delta) ** 0.5
         std = self.scale * norm / sum(d.size for d in delta) ** 0.5
@@ -87,11 +87,11 @@ class ScaledNoise:
 class LabelFlip:
     """Trains on labels turned round, class k taken for the k-th from the end, and is honest."""
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Turn the labels round."""
         return num_classes - 1 - labels
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Send what was trained."""
         return delta, num_examples
 
@@ -102,11 +102,11 @@ class InflatedCount:
 
     factor: int = 100
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Train honestly."""
         return labels
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Turn the delta round, and claim more."""
         return [-d for d in delta], num_examples * self.factor
 
@@ -124,11 +124,11 @@ class ALittleIsEnough:
 
     z: float = 0.0
 
-    def poison(self, labels: Labels, num_classes: int) -> Labels:
+    def poison_labels(self, labels: Labels, num_classes: int) -> Labels:
         """Train honestly."""
         return labels
 
-    def lie(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
+    def poison_update(self, delta: Arrays, num_examples: int, scene: Scene) -> tuple[Arrays, int]:
         """Send what all adversaries agree on."""
         z = self.z or largest_hidden_deviation(scene.num_participants, scene.num_adversaries)
         crafted = []

@@ -25,14 +25,14 @@ from strategies.aggregation.base import Aggregator
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.compression.codec import Codec, Identity
 from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
-from strategies.core.clients import counts, draw, participant_of, sorted_by_participant
+from strategies.core.clients import counts, participant_of, sample_clients, sorted_by_participant
 from strategies.core.finite import num_not_finite
 from strategies.core.metrics import weighted_average
 from strategies.core.npy import decode_arrays
-from strategies.core.state import Participation, load_state_of, state_of
+from strategies.core.state import ClientStateRounds, load_state_of, state_of
 from strategies.optimization.scaffold import ControlVariate
 from strategies.optimization.server_optimizers import ServerOptimizer, plain
-from strategies.update_collector import FitResults, Intake
+from strategies.update_collector import FitResults, UpdateCollector
 
 EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 
@@ -65,7 +65,7 @@ class DeltaFedAvg(FedAvg):
         server_optimizer: ServerOptimizer | None = None,
         server_lr_schedule: Callable[[int], float] | None = None,
         control_variate: ControlVariate | None = None,
-        participation: Participation | None = None,
+        client_state_rounds: ClientStateRounds | None = None,
         min_updates: int = 1,
         over_selection: float = 0.0,
         fit_metrics_aggregation_fn: Callable[..., dict[str, Scalar]] = weighted_average,
@@ -81,7 +81,7 @@ class DeltaFedAvg(FedAvg):
             server_optimizer: Applies it to the global weights: step 4; by default it is added.
             server_lr_schedule: From the round to a factor on the optimizer's learning rate.
             control_variate: The server's side of SCAFFOLD, where it is on.
-            participation: Which updates counted, where participants keep a state of their own.
+            client_state_rounds: Which updates counted, where participants keep a state.
             min_updates: With fewer valid updates than this a round changes nothing.
             over_selection: Share of participants sampled beyond those needed, so that a
                 round need not wait for the slowest; see `num_needed`.
@@ -100,12 +100,12 @@ class DeltaFedAvg(FedAvg):
         self.server_optimizer = server_optimizer
         self.server_lr_schedule = server_lr_schedule
         self.control_variate = control_variate
-        self.participation = participation
+        self.client_state_rounds = client_state_rounds
         self.min_updates = min_updates
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
         self._global_weights: Arrays | None = None  # w_t of the round in progress
-        self._intake: Intake | None = None  # what `receive` has taken in of it
+        self._collector: UpdateCollector | None = None  # what `receive` has taken in of it
 
     def __repr__(self) -> str:
         aggregator = getattr(self.aggregator, "__name__", repr(self.aggregator))
@@ -128,12 +128,12 @@ class DeltaFedAvg(FedAvg):
             BudgetSpent: If the round would spend more privacy than there is.
         """
         self._global_weights = decode_arrays(parameters.tensors)
-        self._intake = None
+        self._collector = None
         num_available = client_manager.num_available()
         num_sampled, num_required = self.num_fit_clients(num_available)
         if self.over_selection > 0:
             num_sampled = min(num_available, math.ceil(num_sampled * (1 + self.over_selection)))
-        sampled = draw(client_manager, num_sampled, num_required, self.seed, server_round)
+        sampled = sample_clients(client_manager, num_sampled, num_required, self.seed, server_round)
         if before_round := getattr(self.aggregator, "before_round", None):
             before_round([participant_of(proxy) for proxy in sampled])
 
@@ -153,9 +153,9 @@ class DeltaFedAvg(FedAvg):
 
     def _instruction(self, proxy: ClientProxy, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Return the config of one participant: everybody's, and which state it is to load."""
-        if self.participation is None:
+        if self.client_state_rounds is None:
             return config
-        return config | self.participation.instruction(participant_of(proxy))
+        return config | self.client_state_rounds.instruction(participant_of(proxy))
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -167,7 +167,7 @@ class DeltaFedAvg(FedAvg):
         if self.on_evaluate_config_fn is not None:
             config.update(self.on_evaluate_config_fn(server_round))
         sizes = self.num_evaluation_clients(client_manager.num_available())
-        sampled = draw(client_manager, *sizes, self.seed, server_round)
+        sampled = sample_clients(client_manager, *sizes, self.seed, server_round)
         return [(proxy, EvaluateIns(parameters, config)) for proxy in sampled]
 
     def aggregate_fit(
@@ -190,32 +190,32 @@ class DeltaFedAvg(FedAvg):
             means that the global model stays as it was: too few updates were valid, they
             could not be aggregated, or there were failures and `accept_failures` is off.
         """
-        intake, self._intake = self._intake, None
-        if intake is None:
-            intake = self._begin_intake(server_round)
+        collector, self._collector = self._collector, None
+        if collector is None:
+            collector = self._begin_collecting(server_round)
             for proxy, result in sorted_by_participant(results):
-                intake.take(proxy, result)
-        self.rejections = tuple(intake.rejections)
+                collector.add(proxy, result)
+        self.rejections = tuple(collector.rejections)
         needed = max(1, self.min_updates)
-        if len(intake.participants) < needed:
-            reason = f"{len(intake.participants)} valid updates, {needed} needed"
+        if len(collector.participants) < needed:
+            reason = f"{len(collector.participants)} valid updates, {needed} needed"
             return _unchanged(server_round, reason)
         if not self.accept_failures and (failures or self.rejections):
             return None, {}
         try:
-            delta = intake.aggregate()  # step 3
+            delta = collector.aggregate()  # step 3
         except AggregationError as error:
             return _unchanged(server_round, str(error))
         new_weights = self._step(server_round, delta)  # step 4
         if any(num_not_finite(array) for array in new_weights):
             return _unchanged(server_round, "the aggregate overflows")
 
-        if self.control_variate is not None and intake.control_change is not None:
-            self.control_variate.move(intake.control_change)
-        if self.participation is not None:
-            self.participation.record(server_round, intake.participants)
+        if self.control_variate is not None and collector.control_change is not None:
+            self.control_variate.move(collector.control_change)
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.record(server_round, collector.participants)
         metrics = self.fit_metrics_aggregation_fn
-        return ndarrays_to_parameters(new_weights), metrics(intake.metrics) if metrics else {}
+        return ndarrays_to_parameters(new_weights), metrics(collector.metrics) if metrics else {}
 
     def receive(self, server_round: int, proxy: ClientProxy, result: FitRes) -> None:
         """Take in a reply before `aggregate_fit`, while other participants still train.
@@ -224,14 +224,14 @@ class DeltaFedAvg(FedAvg):
         arrival: it is the order in which they are summed. Where the aggregator adds them up as
         they come, their arrays are not kept. Flower's own server need not know this method.
         """
-        if self._intake is None:
-            self._intake = self._begin_intake(server_round)
-        self._intake.take(proxy, result)
+        if self._collector is None:
+            self._collector = self._begin_collecting(server_round)
+        self._collector.add(proxy, result)
 
-    def _begin_intake(self, server_round: int) -> Intake:
+    def _begin_collecting(self, server_round: int) -> UpdateCollector:
         control = self.control_variate
         change = None if control is None else control.begin(server_round)
-        return Intake(self.codec, self._global_weights, self.aggregator, change)
+        return UpdateCollector(self.codec, self._global_weights, self.aggregator, change)
 
     def _step(self, server_round: int, delta: Arrays) -> Arrays:
         if self._global_weights is None:
@@ -269,15 +269,15 @@ class DeltaFedAvg(FedAvg):
 
     def checkpoint_saved(self) -> None:
         """Learn that what `state` returned is safe: a resume will not go back behind it."""
-        if self.participation is not None:
-            self.participation.checkpoint_saved()
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.checkpoint_saved()
 
     def _parts(self) -> dict[str, object]:
         return {
             "aggregator": self.aggregator,
             "server-optimizer": self.server_optimizer,
             "control-variate": self.control_variate,
-            "participation": self.participation,
+            "client-state": self.client_state_rounds,
         }
 
 

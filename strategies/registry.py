@@ -91,7 +91,7 @@ _METHODS: Mapping[str, tuple[str, ...]] = {
     "server-lr-schedule": ("__call__",),
     "lr-schedule": ("__call__",),
     "codec": ("encode", "decode"),
-    "adversary": ("poison", "lie"),
+    "adversary": ("poison_labels", "poison_update"),
 }
 
 _SPEC = re.compile(r"\s*(?P<name>[^()]+?)\s*(?:\((?P<options>.*)\))?\s*", re.DOTALL)

@@ -32,7 +32,7 @@ from strategies.optimization.scaffold import ControlChange
 FitResults = list[tuple[ClientProxy, FitRes]]
 
 
-class Intake:
+class UpdateCollector:
     """What comes in during a round, in the order of the participants.
 
     An update is added up as it comes where the aggregator can do that, and held where it has
@@ -70,7 +70,7 @@ class Intake:
         self._fold = aggregator.begin() if isinstance(aggregator, Folding) else None
         self._updates: list[ClientUpdate] = []
 
-    def take(self, proxy: ClientProxy, result: FitRes) -> None:
+    def add(self, proxy: ClientProxy, result: FitRes) -> None:
         """Decode and check the next reply; what is refused is logged by name.
 
         Args:

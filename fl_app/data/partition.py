@@ -1,6 +1,6 @@
 """Who holds which examples.
 
-To add a scheme, write its function in `fl_app/data/partitioners.py` and its line in `SCHEMES`
+To add a scheme, write its function in `fl_app/data/partitioners.py` and its line in `PARTITIONERS`
 below.
 """
 
@@ -19,7 +19,7 @@ class PartitionSpec:
     """A scheme and its settings.
 
     Attributes:
-        name: A key of `SCHEMES` (run-config key partitioner).
+        name: A key of `PARTITIONERS` (run-config key partitioner).
         num_partitions: Number of participants.
         seed: Of every random choice; not negative.
         dirichlet_alpha: For dirichlet: the smaller, the more skewed.
@@ -35,7 +35,7 @@ class PartitionSpec:
     classes_per_participant: int = 2
 
 
-SCHEMES: Mapping[str, Callable[[Labels, PartitionSpec], list[IntArray]]] = {
+PARTITIONERS: Mapping[str, Callable[[Labels, PartitionSpec], list[IntArray]]] = {
     "contiguous": lambda labels, spec: partitioners.contiguous(labels, spec.num_partitions),
     "iid": lambda labels, spec: partitioners.iid(labels, spec.num_partitions, spec.seed),
     "dirichlet": lambda labels, spec: partitioners.dirichlet(
@@ -67,14 +67,14 @@ def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
     Raises:
         ConfigError: If the request is impossible; it names the run-config key and the limit.
     """
-    if spec.name not in SCHEMES:
-        raise refusal("partitioner", spec.name, f"one of {', '.join(SCHEMES)}")
+    if spec.name not in PARTITIONERS:
+        raise refusal("partitioner", spec.name, f"one of {', '.join(PARTITIONERS)}")
     if not 1 <= spec.num_partitions <= len(labels):
         raise refusal("num-participants", spec.num_partitions, f"from 1 to {len(labels)} examples")
     if spec.seed < 0:
         raise refusal("seed", spec.seed, "0 or more")
     labels = np.asarray(labels)
-    parts = [np.sort(np.asarray(p, dtype=np.int64)) for p in SCHEMES[spec.name](labels, spec)]
+    parts = [np.sort(np.asarray(p, dtype=np.int64)) for p in PARTITIONERS[spec.name](labels, spec)]
     empty = [i for i, part in enumerate(parts) if not len(part)]
     if empty:
         raise refusal(

@@ -14,11 +14,11 @@ from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RU
 from fl_app.tasks.parameters import get_weights, set_weights, trainable_flags
 from fl_app.tasks.server_data import ServerData
 from fl_app.training.local_training import evaluate, resolve_device
-from fl_app.training.settings import contribution_settings, local_learning_rate
+from fl_app.training.settings import local_learning_rate, pipeline_settings
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays
 from strategies.core.metrics import weighted_average
-from strategies.core.state import Participation, StrategyState
+from strategies.core.state import ClientStateRounds, StrategyState
 from strategies.optimization.scaffold import ControlVariate
 from strategies.optimization.server_optimizers import OnTrained
 from strategies.privacy.gaussian_mean import PrivateMean
@@ -93,7 +93,7 @@ def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
         "server_optimizer": OnTrained(part("server-optimizer", config.server_optimizer), trainable),
         "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
         "control_variate": control,
-        "participation": Participation() if contribution_settings(config).remembers else None,
+        "client_state_rounds": ClientStateRounds() if pipeline_settings(config).remembers else None,
         "min_updates": config.min_fit_clients,
         "over_selection": config.over_selection,
     }

@@ -37,7 +37,7 @@ class QuorumError(UserError):
     """Too few participants are connected for the run to begin or to go on."""
 
 
-class Participants:
+class ClientRegistry:
     """Keeps Flower's client manager in step with the nodes that are connected.
 
     A node id is random in every run and changes when a node restarts. A participant's name

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class InTurn(Generic[Item]):
+class ReorderBuffer(Generic[Item]):
     """Holds back what arrives early until all before it are there.
 
     Sums of floating-point numbers depend on the order of the terms; this makes it that of the

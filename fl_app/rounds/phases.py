@@ -21,7 +21,7 @@ from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid
 
-from fl_app.messaging.reorder_buffer import InTurn
+from fl_app.messaging.reorder_buffer import ReorderBuffer
 from fl_app.messaging.replies import (
     as_exceptions,
     decode_reply,
@@ -31,7 +31,7 @@ from fl_app.messaging.replies import (
 )
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
 from fl_app.results.records import ParticipantReport, Score, as_number
-from fl_app.rounds.round_results import EvaluatePhase, FitPhase, TrainPhase
+from fl_app.rounds.round_results import AggregateResult, EvaluateResult, TrainResult
 from fl_app.secure_aggregation.server import SecureTraining
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies.core.client_update import participant_order
@@ -73,7 +73,7 @@ class Phases:
             seen = None if private is None or secure.noise_std == 0 else private.charge
             self._secure = SecureTraining(grid, client_manager, secure, deadline, seen)
 
-    def train(self, server_round: int, parameters: Parameters) -> TrainPhase:
+    def train(self, server_round: int, parameters: Parameters) -> TrainResult:
         """Let the sampled participants train, and take in what they return as it comes."""
         start = time.monotonic()
         configured = sorted(
@@ -87,7 +87,7 @@ class Phases:
         sent = {participant_of(proxy): num_bytes(ins.parameters) for proxy, ins in configured}
         if self._secure is not None:
             got = self._secure.collect(server_round, configured)
-            return TrainPhase(
+            return TrainResult(
                 server_round,
                 sent | {name: traffic.down for name, traffic in got.traffic.items()},
                 _sizes(got.results) | {name: traffic.up for name, traffic in got.traffic.items()},
@@ -95,8 +95,8 @@ class Phases:
                 got.results,
                 time.monotonic() - start,
             )
-        trained = TrainPhase(server_round, sent)
-        in_turn: InTurn[Reply] = InTurn(list(sent))
+        trained = TrainResult(server_round, sent)
+        in_turn: ReorderBuffer[Reply] = ReorderBuffer(list(sent))
         enough = self._num_needed()
         replies = self._exchange(
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
@@ -110,7 +110,7 @@ class Phases:
                 self._take(trained, reply)
         return replace(trained, seconds=time.monotonic() - start)
 
-    def _take(self, trained: TrainPhase, reply: Reply) -> None:
+    def _take(self, trained: TrainResult, reply: Reply) -> None:
         """Decode a reply, and let the strategy receive it if it can do that before the end."""
         reply, result = decode_reply(reply, lambda content: recorddict_to_fitres(content, False))
         trained.replies.append(reply)
@@ -122,7 +122,7 @@ class Phases:
             result = replace(result, parameters=Parameters([], ""))
         trained.results.append((reply.proxy, result))
 
-    def aggregate(self, trained: TrainPhase) -> FitPhase:
+    def aggregate(self, trained: TrainResult) -> AggregateResult:
         """Let the strategy aggregate what came back."""
         start = time.monotonic()
         private = self._private_mean()
@@ -132,7 +132,7 @@ class Phases:
             results=trained.results,
             failures=as_exceptions(trained.replies),
         )
-        return FitPhase(
+        return AggregateResult(
             parameters=new_parameters,
             participants=self._describe(trained),
             train_loss=as_number(metrics.get("train-loss")),
@@ -142,7 +142,7 @@ class Phases:
             seconds=trained.seconds + time.monotonic() - start,
         )
 
-    def evaluate(self, server_round: int, parameters: Parameters) -> EvaluatePhase:
+    def evaluate(self, server_round: int, parameters: Parameters) -> EvaluateResult:
         """Let the sampled participants evaluate the global weights on their own data."""
         configured = self._strategy.configure_evaluate(
             server_round=server_round, parameters=parameters, client_manager=self._client_manager
@@ -157,7 +157,7 @@ class Phases:
         bytes_down = len(configured) * num_bytes(parameters)
         return self._scored(server_round, [reply for reply, _ in decoded], results, bytes_down)
 
-    def received(self, server_round: int, trained: TrainPhase) -> EvaluatePhase:
+    def received(self, server_round: int, trained: TrainResult) -> EvaluateResult:
         """Return how the model that participants received to train on did on their own data.
 
         Args:
@@ -177,7 +177,7 @@ class Phases:
         replies: Sequence[Reply],
         results: Sequence[tuple[ClientProxy, EvaluateRes]],
         bytes_down: int,
-    ) -> EvaluatePhase:
+    ) -> EvaluateResult:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
         loss, metrics = self._strategy.aggregate_evaluate(
             server_round=server_round, results=list(results), failures=as_exceptions(replies)
@@ -186,7 +186,7 @@ class Phases:
         if loss is not None:
             examples = sum(result.num_examples for _, result in results if counts(result))
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
-        return EvaluatePhase(score, failed, bytes_down)
+        return EvaluateResult(score, failed, bytes_down)
 
     def _private_mean(self) -> PrivateMean | None:
         aggregator = getattr(self._strategy, "aggregator", None)
@@ -216,7 +216,7 @@ class Phases:
                 log(WARNING, line, server_round, name, verb, reply.failure)
             yield reply
 
-    def _describe(self, trained: TrainPhase) -> tuple[ParticipantReport, ...]:
+    def _describe(self, trained: TrainResult) -> tuple[ParticipantReport, ...]:
         answers = {participant_of(proxy): result for proxy, result in trained.results}
         rejections = {}
         if isinstance(self._strategy, DeltaFedAvg):

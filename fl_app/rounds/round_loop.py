@@ -12,11 +12,11 @@ from flwr.common import Parameters
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
-from fl_app.messaging.client_registry import Participants
+from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.results.records import RoundReport
 from fl_app.rounds.central_evaluation import CentralEvaluation, CentralScore
 from fl_app.rounds.phases import Phases
-from fl_app.rounds.round_results import EvaluatePhase, TrainPhase
+from fl_app.rounds.round_results import EvaluateResult, TrainResult
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies.core.npy import decode_arrays
 from strategies.privacy.accountant import BudgetSpent
@@ -110,7 +110,7 @@ class FederatedWorkflow:
         """Evaluate the initial model, wait for the participants, and go through the rounds."""
         settings, strategy = self._settings, context.strategy
         manager = context.client_manager
-        participants = Participants(grid, manager, settings.dataset)
+        participants = ClientRegistry(grid, manager, settings.dataset)
         phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
         parameters = strategy.initialize_parameters(client_manager=manager)
         if parameters is None:
@@ -132,7 +132,7 @@ class FederatedWorkflow:
         self,
         rounds: range,
         parameters: Parameters,
-        participants: Participants,
+        participants: ClientRegistry,
         phases: Phases,
         evaluation: CentralEvaluation,
     ) -> str | None:
@@ -185,7 +185,7 @@ class _Unreported:
 
 
 def _aggregate(
-    trained: TrainPhase, parameters: Parameters, phases: Phases
+    trained: TrainResult, parameters: Parameters, phases: Phases
 ) -> tuple[RoundReport, Parameters]:
     """Aggregate what was trained; return the new weights, and what there is to say so far."""
     fit = phases.aggregate(trained)
@@ -219,7 +219,7 @@ def _with_central(report: RoundReport, future: "Future[CentralScore]") -> RoundR
     return replace(report, central=central.score, evaluate_seconds=central.seconds)
 
 
-def _with_federated(report: RoundReport, evaluation: EvaluatePhase) -> RoundReport:
+def _with_federated(report: RoundReport, evaluation: EvaluateResult) -> RoundReport:
     return replace(
         report,
         federated=evaluation.score,

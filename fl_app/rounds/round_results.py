@@ -10,7 +10,7 @@ from fl_app.results.records import ParticipantReport, Score
 
 
 @dataclass(frozen=True)
-class TrainPhase:
+class TrainResult:
     """What came back from training, not yet applied to the global weights.
 
     Attributes:
@@ -32,7 +32,7 @@ class TrainPhase:
 
 
 @dataclass(frozen=True)
-class FitPhase:
+class AggregateResult:
     """Outcome of training and aggregation.
 
     Attributes:
@@ -55,7 +55,7 @@ class FitPhase:
 
 
 @dataclass(frozen=True)
-class EvaluatePhase:
+class EvaluateResult:
     """Outcome of the evaluation by the participants; `score` is `None` if nobody answered."""
 
     score: Score | None

@@ -10,7 +10,7 @@ from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.serverapp import Grid
 
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
-from fl_app.secure_aggregation.reply_validation import BAD_ANSWERS, Check, content_bytes
+from fl_app.secure_aggregation.reply_validation import BAD_REPLIES, Check, content_bytes
 from strategies.core.clients import participant_of
 
 
@@ -95,7 +95,7 @@ class SecureChannel:
         self._traffic_of(node).up += content_bytes(reply.content)
         try:
             self.stage.check(node, asked.content, reply.content)
-        except BAD_ANSWERS as error:
+        except BAD_REPLIES as error:
             return f"its answer cannot be used: {error}"
         return None
 

@@ -22,7 +22,7 @@ from strategies.core.npy import decode_arrays
 Check = Callable[[int, RecordDict, RecordDict], None]
 """Given a node, what it was asked and what it answered, raises unless it can be worked with."""
 
-BAD_ANSWERS = (KeyError, TypeError, ValueError, UnsupportedAlgorithm)
+BAD_REPLIES = (KeyError, TypeError, ValueError, UnsupportedAlgorithm)
 """What a check may raise."""
 
 

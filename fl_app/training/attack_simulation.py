@@ -18,7 +18,7 @@ from strategies.core.client_update import Arrays
 
 
 @dataclass(frozen=True)
-class Liar:
+class Attacker:
     """One adversary in one round.
 
     Attributes:
@@ -32,23 +32,25 @@ class Liar:
     def poisoned(self, examples: Examples, model: nn.Module) -> Examples:
         """Return the examples that it trains on."""
         num_classes = getattr(model, "num_classes", None) or int(examples.labels.max()) + 1
-        labels = self.adversary.poison(examples.labels.numpy(), num_classes)
+        labels = self.adversary.poison_labels(examples.labels.numpy(), num_classes)
         return Examples(examples.images, torch.from_numpy(labels))
 
-    def lie(self, update: LocalUpdate, weights: Sequence[NDArray[Any]]) -> LocalUpdate:
+    def poison_update(self, update: LocalUpdate, weights: Sequence[NDArray[Any]]) -> LocalUpdate:
         """Return the update that it sends instead."""
-        delta, num_examples = self.adversary.lie(update.delta, update.num_examples, self.scene)
+        delta, num_examples = self.adversary.poison_update(
+            update.delta, update.num_examples, self.scene
+        )
         told = [w_t + d for w_t, d in zip(weights, delta, strict=True)]
         return replace(update, delta=delta, weights=told, num_examples=num_examples)
 
 
-def find_liar(
+def find_attacker(
     config: RunConfig,
     partition_id: object,
     server_round: int,
     honest_delta: Callable[[int], Arrays],
-) -> Liar | None:
-    """Return the liar that a participant is in a round; `None` if it is honest.
+) -> Attacker | None:
+    """Return the attacker that a participant is in a round; `None` if it is honest.
 
     Args:
         config: The run config: says how, and how many.
@@ -58,13 +60,13 @@ def find_liar(
     """
     if config.adversary == HONEST:
         return None
-    liars = draw_adversaries(config.num_participants, config.adversary_fraction, config.seed)
-    if partition_id not in liars:
+    attackers = draw_adversaries(config.num_participants, config.adversary_fraction, config.seed)
+    if partition_id not in attackers:
         return None
     scene = Scene(
         num_participants=config.num_participants,
-        num_adversaries=len(liars),
-        honest_deltas=lambda: [honest_delta(liar) for liar in liars],
+        num_adversaries=len(attackers),
+        honest_deltas=lambda: [honest_delta(attacker) for attacker in attackers],
         generator=numpy_generator(Stream.LIES, config.seed, server_round, str(partition_id)),
     )
-    return Liar(part("adversary", config.adversary), scene)
+    return Attacker(part("adversary", config.adversary), scene)

@@ -33,7 +33,7 @@ _RESIDUAL = "residual/"
 
 
 @dataclass(frozen=True)
-class Memory:
+class ClientState:
     """What a participant takes from one round that it is in to the next.
 
     Attributes:
@@ -52,7 +52,7 @@ class Memory:
         return named
 
     @classmethod
-    def from_arrays(cls, named: Mapping[str, NDArray[Any]]) -> "Memory":
+    def from_arrays(cls, named: Mapping[str, NDArray[Any]]) -> "ClientState":
         """Undo `as_arrays`."""
 
         def starting_with(prefix: str) -> Arrays | None:
@@ -65,21 +65,21 @@ class StateError(UserError):
     """A participant's state that cannot be written."""
 
 
-class StateStore:
+class ClientStateStore:
     """The states of one participant in one run, a file per round."""
 
     def __init__(self, folder: Path) -> None:
         """Name the folder, which need not be there yet; see `state_folder`."""
         self._folder = folder
 
-    def load(self, server_round: int) -> Memory | None:
+    def load(self, server_round: int) -> ClientState | None:
         """Return the memory saved in a round; `None` if there is none that can be read."""
         try:
-            return Memory.from_arrays(load_file(self._path(server_round)))
+            return ClientState.from_arrays(load_file(self._path(server_round)))
         except (OSError, SafetensorError):
             return None
 
-    def save(self, server_round: int, memory: Memory, keep_from: int) -> None:
+    def save(self, server_round: int, memory: ClientState, keep_from: int) -> None:
         """Save the memory of a round, and forget those of rounds before `keep_from`.
 
         Raises:

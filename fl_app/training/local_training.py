@@ -18,8 +18,8 @@ from fl_app.data.tensor_dataset import Examples
 from fl_app.tasks.parameters import Arrays, get_weights, set_weights
 from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.sgd import (
+    EpochScore,
     LocalSgd,
-    Score,
     TrainingSettings,
     batches_of,
     keep_freed_memory,
@@ -140,7 +140,7 @@ def local_update(
         for epoch in range(settings.epochs):
             order = torch.randperm(len(examples), generator=generator).to(device)
             batches = batches_of(images, labels, order, settings.batch_size)
-            score = Score(device) if epoch == settings.epochs - 1 else None
+            score = EpochScore(device) if epoch == settings.epochs - 1 else None
             sgd.train_epoch(batches, score)
     local_weights = get_weights(model)
     return LocalUpdate(

@@ -6,7 +6,7 @@ from fl_app.core.plugins import part
 from fl_app.core.run_config_keys import RunConfig
 from fl_app.privacy.noise_calibration import protection
 from fl_app.training.sgd import TrainingSettings
-from fl_app.training.update_pipeline import ContributionSettings
+from fl_app.training.update_pipeline import PipelineSettings
 
 
 def training_settings(config: RunConfig, server_round: int) -> TrainingSettings:
@@ -27,9 +27,9 @@ def local_learning_rate(config: RunConfig) -> Callable[[int], float]:
     return lambda server_round: float(config.learning_rate * schedule(server_round))
 
 
-def contribution_settings(config: RunConfig) -> ContributionSettings:
+def pipeline_settings(config: RunConfig) -> PipelineSettings:
     """What a participant adds to plain training, and how its delta travels."""
-    return ContributionSettings(
+    return PipelineSettings(
         codec=part("codec", config.codec),
         error_feedback=config.error_feedback,
         proximal_mu=config.proximal_mu,

@@ -41,7 +41,7 @@ class TrainingSettings:
     weight_decay: float = 0.0
 
 
-class Score:
+class EpochScore:
     """Summed loss and number right; stays on the device, so that adding waits for nothing."""
 
     def __init__(self, device: torch.device) -> None:
@@ -105,7 +105,9 @@ class LocalSgd:
         self._velocity: list[Tensor] | None = None
         self.steps = 0
 
-    def train_epoch(self, batches: Iterable[tuple[Tensor, Tensor]], score: Score | None) -> None:
+    def train_epoch(
+        self, batches: Iterable[tuple[Tensor, Tensor]], score: EpochScore | None
+    ) -> None:
         """Run one step per batch.
 
         Args:

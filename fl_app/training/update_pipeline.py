@@ -17,7 +17,7 @@ from torch import nn
 
 from fl_app.data.tensor_dataset import Examples
 from fl_app.tasks.parameters import trainable_flags
-from fl_app.training.client_state import Memory
+from fl_app.training.client_state import ClientState
 from fl_app.training.gradient_correction import LocalCorrection
 from fl_app.training.local_training import LocalUpdate, local_update
 from fl_app.training.sgd import TrainingSettings
@@ -29,7 +29,7 @@ from strategies.privacy.clipping import UNPROTECTED, Protection, norm_of
 
 
 @dataclass(frozen=True)
-class ContributionSettings:
+class PipelineSettings:
     """What a participant adds to plain local training, and how its delta travels.
 
     Attributes:
@@ -53,13 +53,13 @@ class ContributionSettings:
 
     @property
     def remembers(self) -> bool:
-        """Whether the participant has a memory over rounds."""
+        """Whether the participant keeps a state over rounds."""
         return self.feeds_back or self.scaffold
 
 
 @dataclass(frozen=True)
-class LocalWork:
-    """Everything a participant needs for a round but weights, examples and memory.
+class UpdatePipeline:
+    """Everything a participant needs for a round but weights, examples and client_state.
 
     Attributes:
         server_round: The round, 1-based.
@@ -74,13 +74,13 @@ class LocalWork:
     server_round: int
     model: nn.Module
     training: TrainingSettings
-    settings: ContributionSettings
+    settings: PipelineSettings
     generator: torch.Generator
     codec_generator: np.random.Generator
     device: torch.device
 
     def train(
-        self, received: Sequence[NDArray[Any]], examples: Examples, memory: Memory
+        self, received: Sequence[NDArray[Any]], examples: Examples, client_state: ClientState
     ) -> LocalUpdate:
         """Train from what the server sent: the global weights and, with SCAFFOLD, `c`.
 
@@ -90,7 +90,7 @@ class LocalWork:
         weights, c = self.split(received)
         drift = None
         if c is not None:
-            own = memory.control or [np.zeros_like(array) for array in c]
+            own = client_state.control or [np.zeros_like(array) for array in c]
             drift = [c_k - own_k for c_k, own_k in zip(c, own, strict=True)]
         return local_update(
             self.model,
@@ -102,32 +102,32 @@ class LocalWork:
             LocalCorrection(self.settings.proximal_mu, drift),
         )
 
-    def contribute(
+    def encode(
         self,
         received: Sequence[NDArray[Any]],
         update: LocalUpdate,
-        memory: Memory,
+        client_state: ClientState,
         clip_norm: float | None = None,
-    ) -> tuple[Arrays, Memory]:
+    ) -> tuple[Arrays, ClientState]:
         """Return what to send for an update, and what to remember if it counts.
 
         Args:
             received: What the server sent.
             update: What training gave.
-            memory: What the participant remembered.
+            client_state: What the participant remembered.
             clip_norm: The norm to clip the delta to, if not that of the settings.
         """
         delta = self._protected(update.delta, clip_norm)
         _, c = self.split(received)
         if c is not None:
-            memory = self._with_new_control(memory, c, update)
+            client_state = self._with_new_control(client_state, c, update)
         codec = self.settings.codec
         if not self.settings.feeds_back:
-            return codec.encode(delta, self.codec_generator), memory
+            return codec.encode(delta, self.codec_generator), client_state
         payload, residual = encode_with_feedback(
-            codec, delta, memory.residual, self.codec_generator
+            codec, delta, client_state.residual, self.codec_generator
         )
-        return payload, Memory(memory.control, residual)
+        return payload, ClientState(client_state.control, residual)
 
     def _protected(self, delta: Arrays, clip_norm: float | None) -> Arrays:
         protection = self.settings.protection
@@ -146,8 +146,12 @@ class LocalWork:
         half = len(received) // 2
         return list(received[:half]), list(received[half:])
 
-    def _with_new_control(self, memory: Memory, c: Arrays, update: LocalUpdate) -> Memory:
+    def _with_new_control(
+        self, client_state: ClientState, c: Arrays, update: LocalUpdate
+    ) -> ClientState:
         step_sum = update.effective_steps * self.training.learning_rate
         change = control_change(c, update.delta, step_sum, trainable_flags(self.model))
-        own = memory.control or [np.zeros_like(array) for array in c]
-        return Memory([c_i + move for c_i, move in zip(own, change, strict=True)], memory.residual)
+        own = client_state.control or [np.zeros_like(array) for array in c]
+        return ClientState(
+            [c_i + move for c_i, move in zip(own, change, strict=True)], client_state.residual
+        )

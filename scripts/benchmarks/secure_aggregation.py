@@ -18,13 +18,13 @@ from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
 from flwr.server.client_manager import SimpleClientManager
 
-from fl_app.messaging.client_registry import Participants
+from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.rounds.phases import Phases
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.settings import SecureSettings
 from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import build_model
-from scripts.harness.in_process_grid import LocalGrid
+from scripts.harness.in_process_grid import InProcessGrid
 from scripts.repository import default_run_config
 from strategies import DeltaFedAvg
 from strategies.core.client_update import DELTA, UPDATE_KEY
@@ -61,9 +61,9 @@ def rounds(num_participants: int, secure: bool) -> Callable[[], tuple[float, int
         "secure-aggregation": secure,
     }
     app = ClientApp(_client, mods=[secure_aggregation])
-    grid = LocalGrid(app, config | {"clip-norm": _CLIP_NORM}, num_participants)
+    grid = InProcessGrid(app, config | {"clip-norm": _CLIP_NORM}, num_participants)
     manager = SimpleClientManager()
-    Participants(grid, manager).refresh()
+    ClientRegistry(grid, manager).refresh()
     settings = SecureSettings(_CLIP_NORM) if secure else None
     phases = Phases(grid, manager, DeltaFedAvg(), None, settings)
     parameters = ndarrays_to_parameters(_WEIGHTS)

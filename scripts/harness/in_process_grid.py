@@ -16,7 +16,7 @@ Fault = Callable[[Message, Callable[[], Message]], Message | None]
 """Given an instruction and what would answer it, return the reply, or None for silence."""
 
 
-class LocalGrid(Grid):
+class InProcessGrid(Grid):
     """Every node answers when replies are pulled, in a random order.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The whole application in this process, over a `LocalGrid`."""
+"""The whole application in this process, over a `InProcessGrid`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from flwr.app import Context, RecordDict
 
 from fl_app.client_app import app as client_app
 from fl_app.server_app import app as server_app
-from scripts.harness.in_process_grid import Fault, LocalGrid
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 
 
 def run_app(
@@ -21,11 +21,11 @@ def run_app(
         order: Decides the order of arrival.
         faults: What goes wrong, by partition id.
     """
-    grid = LocalGrid(client_app, config, int(config["num-participants"]), order, faults)
+    grid = InProcessGrid(client_app, config, int(config["num-participants"]), order, faults)
     return run_on(grid, config)
 
 
-def run_on(grid: LocalGrid, config: Mapping[str, Any]) -> Path:
+def run_on(grid: InProcessGrid, config: Mapping[str, Any]) -> Path:
     """Run the application over a grid and return its run directory."""
     results = Path(config["output-dir"])
     before = set(results.glob("*"))

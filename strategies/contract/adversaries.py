@@ -19,20 +19,20 @@ _NUM_CLASSES = 10
 def _poisons_labels(build: Build, generator: np.random.Generator) -> None:
     labels = generator.integers(0, _NUM_CLASSES, 50)
     labels.setflags(write=False)  # other participants train on them
-    poisoned = np.asarray(build().poison(labels, _NUM_CLASSES))
+    poisoned = np.asarray(build().poison_labels(labels, _NUM_CLASSES))
     demand_form([poisoned], [labels])
     demand(bool(((poisoned >= 0) & (poisoned < _NUM_CLASSES)).all()), "it poisons with no label")
 
 
 def _gets_through(build: Build, generator: np.random.Generator) -> None:
     delta = example_arrays(generator)
-    lie, num_examples = build().lie(frozen(delta), 100, _scene([delta] * 3))
+    lie, num_examples = build().poison_update(frozen(delta), 100, _scene([delta] * 3))
     check_update(ClientUpdate("liar", lie, num_examples), delta)
 
 
 def _is_repeatable(build: Build, generator: np.random.Generator) -> None:
     delta = example_arrays(generator)
-    first, second = (build().lie(delta, 100, _scene([delta] * 3))[0] for _ in range(2))
+    first, second = (build().poison_update(delta, 100, _scene([delta] * 3))[0] for _ in range(2))
     demand_same_bits(first, second, "the second time it lies otherwise")
 
 

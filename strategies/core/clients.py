@@ -39,18 +39,18 @@ def sorted_by_participant(
 _SAMPLING_STREAM = 0x5A3B
 
 
-def sample_participants(
+def sample_names(
     participants: Iterable[str], num_sampled: int, *, seed: int, server_round: int
 ) -> list[str]:
     """Draw participants for a round without replacement.
 
-    The draw depends on the names, the seed and the round alone: not on the order in which
+    The sample_clients depends on the names, the seed and the round alone: not on the order in which
     participants connected, nor on earlier draws, so that a resumed run samples as an
     uninterrupted one.
 
     Args:
         participants: The names of those available, in any order.
-        num_sampled: How many to draw; all of them if there are fewer.
+        num_sampled: How many to sample_clients; all of them if there are fewer.
         seed: The seed of the run.
         server_round: The round, 1-based.
 
@@ -68,7 +68,7 @@ def sample_participants(
 def most_participations(num_available: int, num_sampled: int, *, seed: int, rounds: int) -> int:
     """Return in how many of the first rounds the participant drawn most often takes part.
 
-    The draw knows participants by their place in the sorted names, so the number does not
+    The sample_clients knows participants by their place in the sorted names, so the number does not
     depend on what they are called.
 
     Args:
@@ -81,7 +81,7 @@ def most_participations(num_available: int, num_sampled: int, *, seed: int, roun
     drawn = Counter(
         name
         for server_round in range(1, rounds + 1)
-        for name in sample_participants(names, num_sampled, seed=seed, server_round=server_round)
+        for name in sample_names(names, num_sampled, seed=seed, server_round=server_round)
     )
     return max(drawn.values())
 
@@ -89,18 +89,18 @@ def most_participations(num_available: int, num_sampled: int, *, seed: int, roun
 _WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
 
-def draw(
+def sample_clients(
     client_manager: ClientManager,
     num_sampled: int,
     num_required: int,
     seed: int,
     server_round: int,
 ) -> list[ClientProxy]:
-    """Wait for the participants required, and draw some by seed, round and name.
+    """Wait for the participants required, and sample_clients some by seed, round and name.
 
     Args:
         client_manager: Who is connected.
-        num_sampled: How many to draw.
+        num_sampled: How many to sample_clients.
         num_required: How many must be connected before.
         seed: Decides, with the round, who is drawn.
         server_round: The round, 1-based.
@@ -113,5 +113,5 @@ def draw(
     if num_sampled > len(proxies):
         log(WARNING, "%s participants are needed, %s are here", num_sampled, len(proxies))
         return []
-    names = sample_participants(proxies, num_sampled, seed=seed, server_round=server_round)
+    names = sample_names(proxies, num_sampled, seed=seed, server_round=server_round)
     return [proxies[name] for name in names]

@@ -58,7 +58,7 @@ STATE_KEEP_KEY = "state-keep-from"
 """In the fit config: the oldest round whose state the server may still ask for."""
 
 
-class Participation:
+class ClientStateRounds:
     """The round in which each participant's update last counted."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from strategies import DeltaFedAvg
 from tests.support.linear_model import Linear
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_another_number_of_participants_is_refused_with_both_numbers(config, num
 
 def test_a_failure_is_answered_with_its_cause(config):
     """Not with Flower's bare "crashed": the server's log and files tell what to mend."""
-    grid = LocalGrid(app, config, 1)  # one node, where the run config says three
+    grid = InProcessGrid(app, config, 1)  # one node, where the run config says three
     (node_id,) = grid.contexts
     content = getpropertiesins_to_recorddict(GetPropertiesIns({}))
     message = Message(content, dst_node_id=node_id, message_type="get_properties")
@@ -222,7 +222,7 @@ def run(
         **more,
     )
     context = LegacyContext(node(config), config=ServerConfig(num_rounds=2), strategy=strategy)
-    workflow(LocalGrid(app, config, 3, order=order), context)
+    workflow(InProcessGrid(app, config, 3, order=order), context)
     return seen
 
 

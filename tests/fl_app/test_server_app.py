@@ -22,7 +22,7 @@ from fl_app.tasks.registry import MODELS, build_model
 from fl_app.training.local_training import LocalUpdate, evaluate, local_update
 from scripts.repository import default_run_config
 from tests.support.linear_model import Linear
-from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_grid import Fault, InProcessGrid
 from tests.support.local_run import run_app, run_on, summary_of
 
 
@@ -200,7 +200,7 @@ def test_the_config_is_saved_with_everything_resolved(finished):
 def test_a_config_that_cannot_be_run_is_refused_before_anything_is_written(
     config, changes, message
 ):
-    grid = LocalGrid(client_app, config, 3)
+    grid = InProcessGrid(client_app, config, 3)
 
     with pytest.raises(ConfigError, match=message):
         run_on(grid, config | changes)
@@ -261,7 +261,7 @@ def test_a_silent_participant_is_given_up_at_the_deadline(config):
 
 
 def test_a_missed_quorum_ends_the_run_with_its_summary_saved(config):
-    grid = LocalGrid(client_app, config, 3)
+    grid = InProcessGrid(client_app, config, 3)
     grid.disconnect(2)
 
     with pytest.raises(QuorumError, match="2 of the 3 participants needed are connected"):
@@ -273,7 +273,7 @@ def test_a_missed_quorum_ends_the_run_with_its_summary_saved(config):
 
 
 def test_nodes_of_a_federation_of_another_size_are_told_what_to_change(config, flower_log):
-    grid = LocalGrid(client_app, config, 4)  # four nodes, where the run config says three
+    grid = InProcessGrid(client_app, config, 4)  # four nodes, where the run config says three
 
     with pytest.raises(QuorumError, match="0 of the 3"):
         run_on(grid, config | {"quorum-deadline": 0.2})
@@ -285,7 +285,7 @@ def test_an_output_folder_that_cannot_be_made_ends_the_run_before_training(confi
     (tmp_path / "file").write_text("")
     asked: list[str] = []
 
-    class Watching(LocalGrid):
+    class Watching(InProcessGrid):
         def push_messages(self, messages: Any) -> Any:
             asked.append("asked")
             return super().push_messages(messages)

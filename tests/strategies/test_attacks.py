@@ -27,13 +27,13 @@ def scene(*honest: Arrays, seed: int = 0) -> Scene:
 
 
 def test_sign_flip_by_hand():
-    (first, second), count = SignFlip(scale=2.0).lie(DELTA, 7, scene())
+    (first, second), count = SignFlip(scale=2.0).poison_update(DELTA, 7, scene())
 
     assert (first.tolist(), second.tolist(), count) == ([-6, 8], -24, 7)
 
 
 def test_inflated_count_by_hand():
-    (first, second), count = InflatedCount(factor=100).lie(DELTA, 7, scene())
+    (first, second), count = InflatedCount(factor=100).poison_update(DELTA, 7, scene())
 
     assert (first.tolist(), second.tolist(), count) == ([-3, 4], -12, 700)
 
@@ -41,19 +41,19 @@ def test_inflated_count_by_hand():
 def test_label_flip_by_hand():
     labels = np.array([0, 1, 9])
 
-    assert LabelFlip().poison(labels, 10).tolist() == [9, 8, 0]
+    assert LabelFlip().poison_labels(labels, 10).tolist() == [9, 8, 0]
     assert labels.tolist() == [0, 1, 9]
-    assert LabelFlip().lie(DELTA, 7, scene()) == (DELTA, 7)
+    assert LabelFlip().poison_update(DELTA, 7, scene()) == (DELTA, 7)
 
 
 def test_scaled_noise_is_so_many_times_as_long_as_the_honest_delta_and_points_anywhere():
     delta: Arrays = [np.full(10_000, 0.02, np.float32)]  # norm 2
 
-    (lie,), _ = ScaledNoise(scale=5.0).lie(delta, 1, scene())
+    (lie,), _ = ScaledNoise(scale=5.0).poison_update(delta, 1, scene())
 
     assert np.linalg.norm(lie) == pytest.approx(10, rel=0.03)
     assert abs(np.vdot(lie, delta[0])) < 0.05 * 10 * 2
-    (other,), _ = ScaledNoise(scale=5.0).lie(delta, 1, scene(seed=1))
+    (other,), _ = ScaledNoise(scale=5.0).poison_update(delta, 1, scene(seed=1))
     assert (lie != other).any()
 
 
@@ -64,7 +64,7 @@ def test_a_little_is_enough_by_hand():
         [np.array([3.0], np.float32), np.array(8.0, np.float32)],
     ]
 
-    (first, second), count = ALittleIsEnough(z=0.5).lie(DELTA, 7, scene(*honest))
+    (first, second), count = ALittleIsEnough(z=0.5).poison_update(DELTA, 7, scene(*honest))
 
     assert (first.tolist(), second.tolist(), count) == ([1.5], 3.5, 7)
 
@@ -72,8 +72,8 @@ def test_a_little_is_enough_by_hand():
 def test_all_who_say_a_little_is_enough_say_the_same():
     honest = [[np.array([float(i)], np.float32)] for i in range(3)]
 
-    (one,), _ = ALittleIsEnough().lie([honest[0][0]], 1, scene(*honest, seed=1))
-    (other,), _ = ALittleIsEnough().lie([honest[2][0]], 1, scene(*honest, seed=2))
+    (one,), _ = ALittleIsEnough().poison_update([honest[0][0]], 1, scene(*honest, seed=1))
+    (other,), _ = ALittleIsEnough().poison_update([honest[2][0]], 1, scene(*honest, seed=2))
 
     assert one == other
 
@@ -96,8 +96,8 @@ def test_what_is_shared_stays_as_it_is(adversary: Any):
     labels = np.arange(10)
     labels.setflags(write=False)
 
-    adversary.poison(labels, 10)
-    lie, _ = adversary.lie(DELTA, 7, scene(DELTA, DELTA))
+    adversary.poison_labels(labels, 10)
+    lie, _ = adversary.poison_update(DELTA, 7, scene(DELTA, DELTA))
 
     assert [d.tobytes() for d in DELTA] == [d.tobytes() for d in before]
     assert [(d.shape, d.dtype) for d in lie] == [(d.shape, d.dtype) for d in DELTA]

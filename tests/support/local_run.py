@@ -1,4 +1,4 @@
-"""The whole application in this process, over a `LocalGrid`; can be killed at a chosen point.
+"""The whole application in this process, over a `InProcessGrid`; can be killed at a chosen point.
 
     python -m tests.support.local_run CONFIG.json [POINT COUNT]
 

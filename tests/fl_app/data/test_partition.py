@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fl_app.core.errors import ConfigError
 from fl_app.data.datasets import load_dataset
 from fl_app.data.partition import (
-    SCHEMES,
+    PARTITIONERS,
     PartitionSpec,
     follow,
     label_counts,
@@ -24,7 +24,7 @@ from fl_app.data.partition import (
 
 LABELS = np.random.default_rng(0).integers(0, 10, 2000)
 TEST_LABELS = np.random.default_rng(1).integers(0, 10, 500)
-SEEDED = sorted(set(SCHEMES) - {"contiguous"})
+SEEDED = sorted(set(PARTITIONERS) - {"contiguous"})
 SKEWED = ["dirichlet", "pathological", "shards"]
 
 
@@ -42,7 +42,7 @@ def assert_divides(parts: list[np.ndarray], size: int) -> None:
 # Laws of every scheme
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMES))
+@pytest.mark.parametrize("name", sorted(PARTITIONERS))
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_example_has_exactly_one_holder_and_the_seed_decides(name, data):
@@ -73,7 +73,7 @@ def test_another_seed_gives_another_partition(name):
     assert one != other
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMES))
+@pytest.mark.parametrize("name", sorted(PARTITIONERS))
 def test_global_random_state_is_neither_used_nor_changed(name):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = random.getstate(), str(np.random.get_state()), torch.get_rng_state()
@@ -89,13 +89,13 @@ def test_another_process_gets_the_same_partitions_without_side_effects(tmp_path)
     code = """
 import random, sys, numpy as np
 import fl_app.data.datasets
-from fl_app.data.partition import SCHEMES, PartitionSpec, partition_digest, partition_indices
+from fl_app.data.partition import PARTITIONERS, PartitionSpec, partition_digest, partition_indices
 slow = {"torchvision", "sklearn", "datasets", "flwr_datasets", "matplotlib"}
 partition_indices(np.zeros(10, dtype=int), PartitionSpec("contiguous", 2, 0))
 assert not slow & set(sys.modules), "what every participant imports has become slow"
 labels = np.random.default_rng(0).integers(0, 10, 2000)
 state = random.getstate()
-for name in sorted(SCHEMES):
+for name in sorted(PARTITIONERS):
     print(partition_digest(partition_indices(labels, PartitionSpec(name, 10, 3))))
 assert random.getstate() == state, "the first import of the library changed the global generator"
 """
@@ -105,14 +105,16 @@ assert random.getstate() == state, "the first import of the library changed the 
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
     )
-    here = [partition_digest(partition_indices(LABELS, spec(name))) for name in sorted(SCHEMES)]
+    here = [
+        partition_digest(partition_indices(LABELS, spec(name))) for name in sorted(PARTITIONERS)
+    ]
     assert done.stdout.split() == here
     assert not (tmp_path / ".cache" / "huggingface").exists()
 
 
 def test_a_scheme_that_leaves_someone_empty_or_loses_examples_is_refused(monkeypatch):
     schemes = {"greedy": lambda labels, _: [np.arange(len(labels)), np.arange(0)]}
-    monkeypatch.setattr("fl_app.data.partition.SCHEMES", schemes)
+    monkeypatch.setattr("fl_app.data.partition.PARTITIONERS", schemes)
     with pytest.raises(ConfigError, match="participant 1 without examples"):
         partition_indices(LABELS, spec("greedy", 2))
     schemes["greedy"] = lambda labels, _: [np.arange(5), np.arange(4, 9)]
@@ -123,7 +125,7 @@ def test_a_scheme_that_leaves_someone_empty_or_loses_examples_is_refused(monkeyp
 # Test parts
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMES))
+@pytest.mark.parametrize("name", sorted(PARTITIONERS))
 def test_train_and_test_parts_divide_both_sets(name):
     train, test = train_and_test_indices(LABELS, TEST_LABELS, spec(name))
     assert_divides(train, 2000)

@@ -11,8 +11,8 @@ from flwr.clientapp import ClientApp
 from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.core.errors import UserError
-from fl_app.messaging.client_registry import Participants, QuorumError
-from tests.support.local_grid import LocalGrid
+from fl_app.messaging.client_registry import ClientRegistry, QuorumError
+from tests.support.local_grid import InProcessGrid
 
 
 class Named(NumPyClient):
@@ -42,9 +42,9 @@ def named_app(name_of: Callable[[int], Any] = str) -> ClientApp:
 
 
 def setting(num_nodes: int, name_of: Callable[[int], Any] = str):
-    grid = LocalGrid(named_app(name_of), {}, num_nodes)
+    grid = InProcessGrid(named_app(name_of), {}, num_nodes)
     manager = SimpleClientManager()
-    return grid, manager, Participants(grid, manager)
+    return grid, manager, ClientRegistry(grid, manager)
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_app.messaging.reorder_buffer import InTurn
+from fl_app.messaging.reorder_buffer import ReorderBuffer
 
 
 @given(st.integers(0, 12), st.randoms(use_true_random=False))
 def test_whatever_the_order_of_arrival_all_are_handed_on_in_turn(number: int, order: Random):
     names = [str(i) for i in range(number)]
-    in_turn: InTurn[int] = InTurn(names)
+    in_turn: ReorderBuffer[int] = ReorderBuffer(names)
     arrived = list(range(number))
     order.shuffle(arrived)
 
@@ -19,7 +19,7 @@ def test_whatever_the_order_of_arrival_all_are_handed_on_in_turn(number: int, or
 
 
 def test_nothing_waits_longer_than_it_must():
-    in_turn: InTurn[str] = InTurn(["a", "b", "c"])
+    in_turn: ReorderBuffer[str] = ReorderBuffer(["a", "b", "c"])
 
     assert list(in_turn.arrived("b", "B")) == []
     assert list(in_turn.arrived("a", "A")) == ["A", "B"]

@@ -12,15 +12,15 @@ from flwr.server.client_manager import SimpleClientManager
 from flwr.superlink.grid import InMemoryGrid
 
 from fl_app.messaging import simulation
-from fl_app.messaging.client_registry import Participants
+from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.messaging.simulation import names_by_registration, num_outstanding, worker_environment
 from strategies.core.clients import participant_of
 from tests.fl_app.messaging.test_client_registry import Named, named_app
 from tests.fl_app.messaging.test_transport import echo_app, send
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 
 
-class SimulatedGrid(LocalGrid, InMemoryGrid):  # type: ignore[misc]
+class SimulatedGrid(InProcessGrid, InMemoryGrid):  # type: ignore[misc]
     """Nodes registered one after the other, as Flower's simulation does; counts what is asked."""
 
     num_asked = 0
@@ -60,10 +60,10 @@ class ClockWentBack(SimulatedGrid):
         return super().registered_at(max(partition_id, 1))
 
 
-def names_of(grid: LocalGrid) -> dict[int, str]:
+def names_of(grid: InProcessGrid) -> dict[int, str]:
     """Let participants register; their names by partition id."""
     manager = SimpleClientManager()
-    Participants(grid, manager).refresh()
+    ClientRegistry(grid, manager).refresh()
     return {
         int(str(grid.contexts[int(cid)].node_config["partition-id"])): participant_of(proxy)
         for cid, proxy in manager.all().items()
@@ -86,7 +86,7 @@ def test_of_few_everybody_is_asked():
     assert grid.num_asked == 20
 
 
-@pytest.mark.parametrize("kind", [ShuffledGrid, ClockWentBack, LocalGrid])
+@pytest.mark.parametrize("kind", [ShuffledGrid, ClockWentBack, InProcessGrid])
 def test_where_the_order_says_nothing_everybody_is_asked(kind):
     grid = kind(named_app(), {}, 100)
     assert names_of(grid) == everybody(100)
@@ -94,7 +94,7 @@ def test_where_the_order_says_nothing_everybody_is_asked(kind):
 
 def test_an_order_with_ties_is_none():
     assert names_by_registration(ClockWentBack(named_app(), {}, 3)) == {}
-    assert names_by_registration(LocalGrid(named_app(), {}, 3)) == {}
+    assert names_by_registration(InProcessGrid(named_app(), {}, 3)) == {}
 
 
 def test_a_simulation_is_sent_a_few_messages_at_a_time_and_all_are_answered(monkeypatch):
@@ -125,7 +125,7 @@ def test_what_was_not_sent_by_the_deadline_has_failed_like_what_was_not_answered
 
 
 def test_real_nodes_are_sent_everything_at_once():
-    assert num_outstanding(LocalGrid(echo_app(), {}, 3)) is None
+    assert num_outstanding(InProcessGrid(echo_app(), {}, 3)) is None
 
 
 def test_without_a_cluster_the_cpus_are_those_of_this_machine(monkeypatch):

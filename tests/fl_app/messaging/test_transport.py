@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 from flwr.server.compat.grid_client_proxy import GridClientProxy
 
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
-from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_grid import Fault, InProcessGrid
 
 
 def echo_app() -> ClientApp:
@@ -28,7 +28,7 @@ def echo_app() -> ClientApp:
     return app
 
 
-class CountingGrid(LocalGrid):
+class CountingGrid(InProcessGrid):
     """Counts pushes, and lets some looks for replies find nothing."""
 
     pushes = 0
@@ -49,7 +49,7 @@ def grid_of(num_nodes: int, faults: dict[int, Fault] | None = None, order: int =
     return CountingGrid(echo_app(), {}, num_nodes, order=order, faults=faults)
 
 
-def send(grid: LocalGrid, **arguments: Any) -> dict[int, Reply]:
+def send(grid: InProcessGrid, **arguments: Any) -> dict[int, Reply]:
     """Send to every node its partition id; the replies by partition id, in arrival order."""
     ids = {node: int(c.node_config["partition-id"]) for node, c in grid.contexts.items()}
     instructions = [

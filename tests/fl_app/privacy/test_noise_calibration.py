@@ -5,10 +5,10 @@ import pytest
 
 from fl_app.core.run_config_keys import RunConfig
 from fl_app.privacy.noise_calibration import noise_multiplier, planned_participants, protection
-from fl_app.training.settings import contribution_settings
+from fl_app.training.settings import pipeline_settings
 from scripts.repository import default_run_config
 from strategies import DeltaFedAvg
-from strategies.core.clients import sample_participants
+from strategies.core.clients import sample_names
 from strategies.privacy.accountant import epsilon_of
 
 
@@ -25,7 +25,7 @@ def test_clipping_alone_is_no_privacy():
     assert not protection(config()).private
     assert protection(config(clip_norm=2.0)).clip_norm == 2.0
     assert not protection(config(clip_norm=2.0)).private
-    assert contribution_settings(config(clip_norm=2.0)).protection.clip_norm == 2.0
+    assert pipeline_settings(config(clip_norm=2.0)).protection.clip_norm == 2.0
 
 
 def test_in_central_mode_participants_clip_and_add_no_noise():
@@ -64,9 +64,7 @@ def test_the_noise_is_solved_for_the_rounds_of_whom_the_seed_samples_most_often(
     run = private(fraction_fit=fraction, num_server_rounds=20)
     counts = dict.fromkeys("0123456789", 0)
     for server_round in range(1, 21):
-        names = sample_participants(
-            counts, int(10 * fraction), seed=run.seed, server_round=server_round
-        )
+        names = sample_names(counts, int(10 * fraction), seed=run.seed, server_round=server_round)
         for name in names:
             counts[name] += 1
     most = max(counts.values())

@@ -26,7 +26,7 @@ from strategies.core.client_update import Arrays
 from strategies.privacy.accountant import epsilon_of, noise_multiplier_for
 from strategies.privacy.clipping import norm_of
 from tests.support.linear_model import Linear
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 from tests.support.local_run import run_app, run_on, summary_of
 
 DELTA = 1e-5
@@ -89,7 +89,7 @@ class Sent:
 
 def watching(
     config: dict[str, Any], meddle: Callable[[Message], None] = lambda message: None
-) -> tuple[LocalGrid, list[Sent]]:
+) -> tuple[InProcessGrid, list[Sent]]:
     """A grid, and every reply to training that goes over it."""
     replies: list[Sent] = []
 
@@ -109,7 +109,7 @@ def watching(
         )
         return answer
 
-    return LocalGrid(client_app, config, 3, faults=dict.fromkeys(range(3), watch)), replies
+    return InProcessGrid(client_app, config, 3, faults=dict.fromkeys(range(3), watch)), replies
 
 
 # What is spent, and where it is told

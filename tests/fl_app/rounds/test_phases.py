@@ -9,12 +9,12 @@ from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.strategy import FedAvg, Strategy
 
-from fl_app.messaging.client_registry import Participants
+from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.messaging.replies import num_bytes
 from fl_app.rounds.phases import Phases
-from fl_app.rounds.round_results import FitPhase, TrainPhase
+from fl_app.rounds.round_results import AggregateResult, TrainResult
 from strategies import DeltaFedAvg
-from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_grid import Fault, InProcessGrid
 
 W_T = ndarrays_to_parameters([np.array([10.0, 20.0], np.float32)])
 
@@ -50,20 +50,20 @@ def phases_of(
     order: int = 0,
     **arguments: Any,
 ) -> Phases:
-    grid = LocalGrid(ClientApp(toy_client), {}, num_nodes, order=order, faults=faults)
+    grid = InProcessGrid(ClientApp(toy_client), {}, num_nodes, order=order, faults=faults)
     manager = SimpleClientManager()
-    Participants(grid, manager).refresh()
+    ClientRegistry(grid, manager).refresh()
     return Phases(grid, manager, strategy or DeltaFedAvg(), **arguments)
 
 
-def weights(fit: FitPhase) -> list[float]:
+def weights(fit: AggregateResult) -> list[float]:
     assert fit.parameters is not None
     (array,) = parameters_to_ndarrays(fit.parameters)
     values: list[float] = array.tolist()
     return values
 
 
-def fit_of(phases: Phases) -> FitPhase:
+def fit_of(phases: Phases) -> AggregateResult:
     return phases.aggregate(phases.train(1, W_T))
 
 
@@ -186,7 +186,7 @@ def test_where_nobody_evaluates_there_is_no_score():
 def test_the_order_of_arrival_changes_no_bit_and_no_parameters_are_kept():
     thirds = ndarrays_to_parameters([np.array([1 / 3, 2 / 3], np.float32)])
 
-    def phase(order: int) -> tuple[FitPhase, TrainPhase]:
+    def phase(order: int) -> tuple[AggregateResult, TrainResult]:
         phases = phases_of(25, order=order)
         trained = phases.train(1, thirds)
         return phases.aggregate(trained), trained
@@ -210,9 +210,9 @@ def test_an_answer_of_somebody_else_does_not_count():
     def client(context: Context) -> Client:
         return Impostor(int(context.node_config["partition-id"])).to_client()
 
-    grid = LocalGrid(ClientApp(client), {}, 2)
+    grid = InProcessGrid(ClientApp(client), {}, 2)
     manager = SimpleClientManager()
-    Participants(grid, manager).refresh()
+    ClientRegistry(grid, manager).refresh()
 
     fit = fit_of(Phases(grid, manager, DeltaFedAvg()))
 

@@ -16,7 +16,7 @@ from fl_app.results.records import RoundReport
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook, WorkflowSettings
 from strategies import DeltaFedAvg
 from strategies.privacy.accountant import BudgetSpent
-from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_grid import Fault, InProcessGrid
 
 
 class Toy(NumPyClient):
@@ -58,12 +58,12 @@ class Recorder:
         return [report.server_round for report in self.reports]
 
 
-def grid_of(num_nodes: int, faults: dict[int, Fault] | None = None) -> LocalGrid:
-    return LocalGrid(ClientApp(toy_client), {}, num_nodes, faults=faults)
+def grid_of(num_nodes: int, faults: dict[int, Fault] | None = None) -> InProcessGrid:
+    return InProcessGrid(ClientApp(toy_client), {}, num_nodes, faults=faults)
 
 
 def run(
-    grid: LocalGrid,
+    grid: InProcessGrid,
     hooks: Sequence[RoundHook],
     rounds: int = 3,
     strategy: FedAvg | None = None,

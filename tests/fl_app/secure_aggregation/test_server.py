@@ -13,14 +13,14 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
-from fl_app.messaging.client_registry import Participants
+from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.rounds.phases import Phases
-from fl_app.rounds.round_results import FitPhase
+from fl_app.rounds.round_results import AggregateResult
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.fixed_point import secure_range
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies import DeltaFedAvg
-from tests.support.local_grid import Fault, LocalGrid
+from tests.support.local_grid import Fault, InProcessGrid
 
 W_T = ndarrays_to_parameters([np.array([[10.0, 20.0]], np.float32), np.array(5.0, np.float32)])
 SETTINGS = SecureSettings(clip_norm=4.0)
@@ -67,19 +67,19 @@ def phases_of(run_config):
             "secure-shares": settings.shares,
             "secure-threshold": settings.threshold,
         }
-        grid = LocalGrid(app, config, num_nodes, order, faults)
+        grid = InProcessGrid(app, config, num_nodes, order, faults)
         manager = SimpleClientManager()
-        Participants(grid, manager).refresh()
+        ClientRegistry(grid, manager).refresh()
         return Phases(grid, manager, DeltaFedAvg(**strategy), deadline, settings)
 
     return build
 
 
-def fit_of(phases: Phases) -> FitPhase:
+def fit_of(phases: Phases) -> AggregateResult:
     return phases.aggregate(phases.train(1, W_T))
 
 
-def weights(fit: FitPhase) -> list[float]:
+def weights(fit: AggregateResult) -> list[float]:
     assert fit.parameters is not None
     matrix, scalar = parameters_to_ndarrays(fit.parameters)
     assert (matrix.shape, scalar.shape) == ((1, 2), ())
@@ -121,7 +121,7 @@ def answering(**changes: Any) -> Fault:
     return tampered
 
 
-def failures(fit: FitPhase) -> dict[str, str]:
+def failures(fit: AggregateResult) -> dict[str, str]:
     return {p.participant: p.failure for p in fit.participants if p.failure is not None}
 
 

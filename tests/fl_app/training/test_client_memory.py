@@ -12,7 +12,7 @@ from fl_app.core.errors import ResumeError
 from fl_app.messaging.client_registry import QuorumError
 from fl_app.tasks.registry import MODELS
 from tests.support.linear_model import Linear
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 from tests.support.local_run import run_app, run_on, summary_of
 
 REMEMBERING: list[dict[str, Any]] = [
@@ -148,7 +148,7 @@ def test_evaluation_with_training_resumes_to_the_same_bits(config):
 
 def test_a_round_that_waits_for_its_score_is_kept_when_the_run_breaks(config):
     together = config | {"evaluate-with-training": True, "quorum-deadline": 0.3}
-    grid = LocalGrid(client_app, together, 3)
+    grid = InProcessGrid(client_app, together, 3)
     rounds = iter(range(1, 100))
 
     def leave_after_round_2(message: Message, reply: Any) -> Message | None:

@@ -6,25 +6,30 @@ import numpy as np
 import pytest
 
 from fl_app.core.errors import ConfigError
-from fl_app.training.client_state import Memory, StateError, StateStore, state_folder
+from fl_app.training.client_state import ClientState, ClientStateStore, StateError, state_folder
 
 
-def memory(value: float) -> Memory:
-    return Memory([np.full((2, 3), value, np.float32)], [np.array(value, np.float32)])
+def memory(value: float) -> ClientState:
+    return ClientState([np.full((2, 3), value, np.float32)], [np.array(value, np.float32)])
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> StateStore:
-    return StateStore(tmp_path / "a" / "b")
+def store(tmp_path: Path) -> ClientStateStore:
+    return ClientStateStore(tmp_path / "a" / "b")
 
 
-def rounds(store: StateStore) -> list[str]:
+def rounds(store: ClientStateStore) -> list[str]:
     return sorted(path.name for path in store._folder.iterdir())
 
 
 @pytest.mark.parametrize(
     "kept",
-    [memory(1 / 3), Memory(), Memory(control=[np.zeros(2, np.float32)]), Memory(residual=[])],
+    [
+        memory(1 / 3),
+        ClientState(),
+        ClientState(control=[np.zeros(2, np.float32)]),
+        ClientState(residual=[]),
+    ],
 )
 def test_a_memory_comes_back_to_the_bit(store, kept):
     store.save(3, kept, keep_from=0)

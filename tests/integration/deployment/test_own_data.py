@@ -12,7 +12,7 @@ from fl_app.callbacks.early_stopping import FailedRoundsError
 from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError
 from fl_app.data.datasets import load_dataset
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 from tests.support.local_run import run_on, summary_of
 
 HOSPITALS = ("north", "south", "west")
@@ -48,7 +48,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 def run(config: dict[str, Any], folders: dict[str, Path], order: int = 0) -> Path:
     nodes = [{"name": name, "data": str(folder)} for name, folder in folders.items()]
-    return run_on(LocalGrid(client_app, config, 3, order, node_configs=nodes), config)
+    return run_on(InProcessGrid(client_app, config, 3, order, node_configs=nodes), config)
 
 
 def test_three_hospitals_learn_together_what_the_server_never_sees(

@@ -29,7 +29,7 @@ from fl_app.tasks.registry import MODELS, build_model, register_model
 from fl_app.training.local_training import cpu_threads
 from scripts.harness.reference import TextbookCNN, as_shard, reference_rounds
 from tests.support.exact_cnn import ExactCNN
-from tests.support.local_grid import LocalGrid
+from tests.support.local_grid import InProcessGrid
 
 Weights = dict[str, np.ndarray]
 
@@ -62,7 +62,7 @@ def norm(a: Weights, b: Weights, order: float = 2) -> float:
 
 def federated_weights(config: dict[str, Any], order: int = 0) -> Weights:
     """Run the whole application over a local grid and load the model that it saved."""
-    grid = LocalGrid(client_app, config, config["num-participants"], order=order)
+    grid = InProcessGrid(client_app, config, config["num-participants"], order=order)
     context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config=config)
     before = set(Path(config["output-dir"]).glob("*"))
     server_app(grid, context)

@@ -126,21 +126,21 @@ class Counting:
         return 1.0 / self.count
 
 class Honest:
-    def poison(self, labels, num_classes):
+    def poison_labels(self, labels, num_classes):
         return labels
-    def lie(self, delta, num_examples, scene):
+    def poison_update(self, delta, num_examples, scene):
         return delta, num_examples
 
 class NoLabel(Honest):
-    def poison(self, labels, num_classes):
+    def poison_labels(self, labels, num_classes):
         return labels + num_classes
 
 class Infinite(Honest):
-    def lie(self, delta, num_examples, scene):
+    def poison_update(self, delta, num_examples, scene):
         return [d / 0.0 for d in delta], num_examples
 
 class Global2(Honest):
-    def lie(self, delta, num_examples, scene):
+    def poison_update(self, delta, num_examples, scene):
         calls.append(1)
         return [np.asarray(d * np.float32(len(calls))) for d in delta], num_examples
 """

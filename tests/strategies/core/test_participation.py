@@ -1,13 +1,13 @@
-from strategies.core.state import Participation
+from strategies.core.state import ClientStateRounds
 
 
-def told(participation: Participation, participant: str) -> tuple[int, int]:
+def told(participation: ClientStateRounds, participant: str) -> tuple[int, int]:
     instruction = participation.instruction(participant)
     return instruction["state-round"], instruction["state-keep-from"]
 
 
 def test_a_participant_goes_on_from_the_round_in_which_it_last_counted():
-    participation = Participation()
+    participation = ClientStateRounds()
     assert told(participation, "a") == (0, 0)
 
     participation.record(1, ["a", "b"])
@@ -19,7 +19,7 @@ def test_a_participant_goes_on_from_the_round_in_which_it_last_counted():
 
 
 def test_states_are_kept_as_far_back_as_a_resume_may_go():
-    participation = Participation()
+    participation = ClientStateRounds()
     participation.record(1, ["a"])
     participation.checkpoint_saved()
     participation.record(2, ["a"])
@@ -28,12 +28,12 @@ def test_states_are_kept_as_far_back_as_a_resume_may_go():
 
 
 def test_a_resumed_run_goes_on_from_its_checkpoint():
-    participation = Participation()
+    participation = ClientStateRounds()
     participation.record(4, ["a/b", "c"])
     saved = participation.state()
     participation.record(5, ["c"])
 
-    resumed = Participation()
+    resumed = ClientStateRounds()
     resumed.load_state(saved)
 
     assert told(resumed, "a/b") == (4, 4)

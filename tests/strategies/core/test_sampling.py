@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies.core.client_update import participant_order
-from strategies.core.clients import most_participations, sample_participants
+from strategies.core.clients import most_participations, sample_names
 
 TEN = [str(i) for i in range(10)]
 names = st.lists(st.text(max_size=5), unique=True, max_size=20)
@@ -15,7 +15,7 @@ names = st.lists(st.text(max_size=5), unique=True, max_size=20)
 
 @given(names, st.integers(0, 25), st.integers(0, 2**63 - 1), st.integers(1, 1000))
 def test_a_sample_is_sorted_unique_and_of_the_size_asked_for(available, size, seed, server_round):
-    drawn = sample_participants(available, size, seed=seed, server_round=server_round)
+    drawn = sample_names(available, size, seed=seed, server_round=server_round)
 
     assert len(drawn) == min(size, len(available))
     assert set(drawn) <= set(available)
@@ -28,21 +28,21 @@ def test_the_order_of_connection_does_not_matter(available, size, order: Random)
     shuffled = list(available)
     order.shuffle(shuffled)
 
-    expected = sample_participants(available, size, seed=1, server_round=1)
+    expected = sample_names(available, size, seed=1, server_round=1)
 
-    assert sample_participants(shuffled, size, seed=1, server_round=1) == expected
-    assert sample_participants(iter(shuffled), size, seed=1, server_round=1) == expected
+    assert sample_names(shuffled, size, seed=1, server_round=1) == expected
+    assert sample_names(iter(shuffled), size, seed=1, server_round=1) == expected
 
 
 def test_all_take_part_where_all_are_asked_for():
-    assert sample_participants(reversed(TEN), 10, seed=5, server_round=2) == TEN
-    assert sample_participants(TEN, 99, seed=5, server_round=2) == TEN
-    assert sample_participants([], 3, seed=5, server_round=2) == []
+    assert sample_names(reversed(TEN), 10, seed=5, server_round=2) == TEN
+    assert sample_names(TEN, 99, seed=5, server_round=2) == TEN
+    assert sample_names([], 3, seed=5, server_round=2) == []
 
 
 def test_seeds_and_rounds_draw_differently():
-    by_seed = {tuple(sample_participants(TEN, 5, seed=s, server_round=1)) for s in range(30)}
-    by_round = {tuple(sample_participants(TEN, 5, seed=1, server_round=r)) for r in range(1, 31)}
+    by_seed = {tuple(sample_names(TEN, 5, seed=s, server_round=1)) for s in range(30)}
+    by_round = {tuple(sample_names(TEN, 5, seed=1, server_round=r)) for r in range(1, 31)}
 
     assert len(by_seed) > 20  # of 252 possible
     assert len(by_round) > 20
@@ -50,8 +50,7 @@ def test_seeds_and_rounds_draw_differently():
 
 def test_seed_and_round_are_not_interchangeable():
     swapped = [
-        sample_participants(TEN, 5, seed=a, server_round=b)
-        == sample_participants(TEN, 5, seed=b, server_round=a)
+        sample_names(TEN, 5, seed=a, server_round=b) == sample_names(TEN, 5, seed=b, server_round=a)
         for a in range(1, 6)
         for b in range(6, 11)
     ]
@@ -60,11 +59,11 @@ def test_seed_and_round_are_not_interchangeable():
 
 
 def test_earlier_draws_leave_no_trace():
-    fresh = sample_participants(TEN, 4, seed=3, server_round=7)
+    fresh = sample_names(TEN, 4, seed=3, server_round=7)
     for server_round in range(1, 7):
-        sample_participants(TEN, 4, seed=3, server_round=server_round)
+        sample_names(TEN, 4, seed=3, server_round=server_round)
 
-    assert sample_participants(TEN, 4, seed=3, server_round=7) == fresh
+    assert sample_names(TEN, 4, seed=3, server_round=7) == fresh
 
 
 def test_the_global_generators_are_neither_read_nor_moved():
@@ -72,13 +71,13 @@ def test_the_global_generators_are_neither_read_nor_moved():
     np.random.seed(1)
     states = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[index]
 
-    first = sample_participants(TEN, 4, seed=3, server_round=7)
+    first = sample_names(TEN, 4, seed=3, server_round=7)
     after = random.getstate(), np.random.get_state()[1].tobytes()  # type: ignore[index]
     random.seed(2)
     np.random.seed(2)
 
     assert after == states
-    assert sample_participants(TEN, 4, seed=3, server_round=7) == first
+    assert sample_names(TEN, 4, seed=3, server_round=7) == first
 
 
 def test_every_participant_is_equally_likely():
@@ -86,7 +85,7 @@ def test_every_participant_is_equally_likely():
     drawn = Counter(
         name
         for server_round in range(1, rounds + 1)
-        for name in sample_participants(TEN, size, seed=11, server_round=server_round)
+        for name in sample_names(TEN, size, seed=11, server_round=server_round)
     )
 
     expected = rounds * size / len(TEN)
@@ -100,7 +99,7 @@ def test_the_most_participations_are_those_of_the_draw_whatever_the_names(availa
     drawn = Counter(
         name
         for server_round in range(1, rounds + 1)
-        for name in sample_participants(named, size, seed=9, server_round=server_round)
+        for name in sample_names(named, size, seed=9, server_round=server_round)
     )
 
     most = most_participations(available, size, seed=9, rounds=rounds)
