@@ -51,7 +51,7 @@ from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS, SecureSettings,
 from strategies.core.client_update import AggregationError
 from strategies.core.clients import participant_of
 from strategies.core.npy import decode_arrays
-from strategies.core.vectors import from_vector, num_values
+from strategies.core.vectors import unravel, num_values
 
 
 class NoSum(Exception):  # noqa: N818 - an outcome, whoever is at fault
@@ -152,7 +152,7 @@ class SecureTraining:
                 with suppress(AggregationError):  # it is over the budget, and kept back anyway
                     self._charge([participant_of(proxy) for proxy, _ in handover.results])
             raise
-        parameters = ndarrays_to_parameters(from_vector(mean.astype(np.float32), like))
+        parameters = ndarrays_to_parameters(unravel(mean.astype(np.float32), like))
         return [(proxy, replace(r, parameters=parameters)) for proxy, r in handover.results]
 
     def _run_stages(

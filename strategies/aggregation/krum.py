@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from flwr.server.strategy.aggregate import aggregate_krum
 
 from strategies.aggregation.base import check_same_form
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
-from strategies.core.vectors import from_point, to_point
+from strategies.core.vectors import ravel, unravel
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class MultiKrum:
 
 
 def _aggregate(updates: Sequence[ClientUpdate], num_malicious: int, selected: int) -> Arrays:
-    results = [([to_point(update.delta)], 1) for update in updates]
+    results = [([ravel(update.delta, np.float64)], 1) for update in updates]
     (point,) = aggregate_krum(results, num_malicious, selected)
-    return from_point(point, updates[0].delta)
+    return unravel(point, updates[0].delta)
 
 
 def _check_num_malicious(num_malicious: int) -> None:
