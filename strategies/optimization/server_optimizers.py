@@ -25,11 +25,7 @@ from strategies.optimization.fedopt import FedOpt
 
 
 class ServerOptimizer(Protocol):
-    """Step 4 of the algorithm.
-
-    One that remembers something between rounds has `state` and `load_state` too, see
-    `strategies.core.state.PartWithState`.
-    """
+    """Step 4 of the algorithm; one that remembers something is also a `PartWithState`."""
 
     def step(self, weights: Arrays, delta: Arrays, lr_factor: float) -> Arrays:
         """Return the new global weights.
@@ -213,9 +209,9 @@ def step_trainable(
     lr_factor: float,
     trainable: Sequence[bool] | None = None,
 ) -> Arrays:
-    """Let an optimizer step what is trained; statistics move by plain addition.
+    """Let an optimizer step what is trained; to statistics the delta is added.
 
-    A running variance has no gradient, and an adaptive step could make it negative.
+    An adaptive step could make a running variance negative.
 
     Args:
         optimizer: Sees the trainable arrays only.
