@@ -9,7 +9,8 @@ from flwr.server.strategy import FedAdam
 
 from strategies.aggregation.fednova import NormalisedMean
 from strategies.aggregation.weighted_mean import weighted_mean
-from strategies.registry import _METHODS, PARTS, PartError, PartSpec, build_part, known_name
+from strategies.part_kinds import KINDS
+from strategies.registry import PartError, PartSpec, build_part, known_name
 
 OWN_PARTS = """
 from dataclasses import dataclass
@@ -77,12 +78,12 @@ def test_no_option_can_run_code(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, names in PARTS.items() if kind != "strategy" for name in names],
+    [(key, name) for key, kind in KINDS.items() if key != "strategy" for name in kind.names],
 )
 def test_every_name_gives_a_part_of_its_kind(kind: str, name: str):
     part = build_part(kind, name)
 
-    assert all(hasattr(part, method) for method in _METHODS[kind])
+    assert all(hasattr(part, method) for method in KINDS[kind].offers)
     assert known_name(kind, name) == name
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from fl_app.core.errors import ConfigError, UserError
-from fl_app.core.run_config_keys import RunConfig, check_key
+from fl_app.core.run_config import RunConfig, check_key
 from scripts.repository import default_run_config
 
 DEFAULTS = default_run_config()

@@ -11,7 +11,7 @@ from scripts.docgen.marked_tables import with_table
 from scripts.repository import REPOSITORY
 from scripts.studies import page
 from scripts.studies.definitions import STUDIES
-from strategies.registry import PARTS
+from strategies.part_kinds import KINDS
 
 TABLES = [
     (config, config.config_table),
@@ -55,8 +55,8 @@ def test_every_part_is_listed_with_its_options_and_its_paper():
     table = parts.parts_table()
 
     rows = [line for line in table.splitlines() if line.startswith("| `")]
-    shared = len(PARTS["lr-schedule"])  # with server-lr-schedule
-    assert len(rows) == sum(map(len, PARTS.values())) - shared
+    shared = len(KINDS["lr-schedule"].names)  # with server-lr-schedule
+    assert len(rows) == sum(len(kind.names) for kind in KINDS.values()) - shared
     (krum,) = [row for row in rows if row.startswith("| `krum`")]
     assert "`num_malicious=1`: f, the most participants that may lie" in krum
     assert krum.endswith("Blanchard et al., NeurIPS 2017, arXiv:1703.02757 |")
