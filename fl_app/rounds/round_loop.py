@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 from flwr.common import Parameters
-from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
 from fl_app.messaging.client_registry import ClientRegistry
+from fl_app.messaging.flower_compat import LegacyContext
 from fl_app.results.records import RoundReport
 from fl_app.rounds.central_evaluation import CentralEvaluation, CentralScore
 from fl_app.rounds.phases import Phases

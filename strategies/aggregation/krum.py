@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flwr.server.strategy.aggregate import aggregate_krum
-
 from strategies.aggregation.base import check_same_form
+from strategies.aggregation.flower_arithmetic import aggregate_krum
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
 from strategies.core.vectors import from_point, to_point
 
