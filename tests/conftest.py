@@ -10,6 +10,8 @@ from hypothesis import settings
 
 from scripts.repository import default_run_config
 
+pytest.register_assert_rewrite("tests.support")
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # More processes than cores, so one thread in each of them, and in what they start. Before
     # anything imports torch.

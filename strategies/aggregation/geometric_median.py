@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strategies.aggregation.base import check_same_form
+from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.core.client_update import Arrays, ClientUpdate
-from strategies.core.vectors import from_point, to_point
+from strategies.core.vectors import ravel, unravel
 
 
 @dataclass(frozen=True)
-class GeometricMedian:
+class GeometricMedian(Aggregator):
     """Take the point with the least sum of distances to all updates, each counted once.
 
     Found by the smoothed Weiszfeld iteration from the coordinate median: each step is a mean in
@@ -41,12 +41,12 @@ class GeometricMedian:
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `weighted_mean` for arguments, result and errors."""
         check_same_form(updates)
-        points = np.stack([to_point(update.delta) for update in updates])
+        points = np.stack([ravel(update.delta, np.float64) for update in updates])
         median = np.median(points, axis=0)
         distances = np.linalg.norm(points - median, axis=1)
         spread = float(np.median(distances))
         if spread == 0:  # most are at one point, which is the median then
-            return from_point(median, updates[0].delta)
+            return unravel(median, updates[0].delta)
         for _ in range(self.max_iterations):
             weights = 1 / np.maximum(distances, self.smoothing * spread)
             moved = weights @ points / weights.sum()
@@ -54,4 +54,4 @@ class GeometricMedian:
             median, distances = moved, np.linalg.norm(points - moved, axis=1)
             if step <= self.tolerance * spread:
                 break
-        return from_point(median, updates[0].delta)
+        return unravel(median, updates[0].delta)

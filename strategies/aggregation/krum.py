@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from strategies.aggregation.base import check_same_form
+import numpy as np
+
+from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.aggregation.flower_arithmetic import aggregate_krum
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
-from strategies.core.vectors import from_point, to_point
+from strategies.core.vectors import ravel, unravel
 
 
 @dataclass(frozen=True)
-class Krum:
+class Krum(Aggregator):
     """Take the one update that is nearest to its n - f - 2 nearest neighbours.
 
     Attributes:
@@ -40,7 +42,7 @@ class Krum:
 
 
 @dataclass(frozen=True)
-class MultiKrum:
+class MultiKrum(Aggregator):
     """Average the updates with the best Krum scores, each counted once.
 
     Attributes:
@@ -72,9 +74,9 @@ class MultiKrum:
 
 
 def _aggregate(updates: Sequence[ClientUpdate], num_malicious: int, selected: int) -> Arrays:
-    results = [([to_point(update.delta)], 1) for update in updates]
+    results = [([ravel(update.delta, np.float64)], 1) for update in updates]
     (point,) = aggregate_krum(results, num_malicious, selected)
-    return from_point(point, updates[0].delta)
+    return unravel(point, updates[0].delta)
 
 
 def _check_num_malicious(num_malicious: int) -> None:

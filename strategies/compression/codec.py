@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from strategies.compression.quantization import UniformLevels
 from strategies.compression.value_formats import VALUE_FORMATS, ValueFormat
 from strategies.core.client_update import Arrays, form_fault
-from strategies.core.vectors import bytes_of, from_vector, num_values, to_vector
+from strategies.core.vectors import bytes_of, num_values, ravel, unravel
 
 
 class Codec(Protocol):
@@ -156,7 +156,7 @@ class Quantise:
 
 
 def _encode(values: ValueFormat, delta: Arrays, generator: np.random.Generator) -> Arrays:
-    return [values.pack(to_vector(delta), generator)]
+    return [values.pack(ravel(delta), generator)]
 
 
 def _decode(
@@ -167,4 +167,4 @@ def _decode(
         raise ValueError(
             f"the payload has {data.size} bytes, {count} values in this format take {expected}"
         )
-    return from_vector(values.unpack(data, count), like)
+    return unravel(values.unpack(data, count), like)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from strategies.compression.index_coding import Positions, decode_positions, encode_positions
 from strategies.compression.value_formats import VALUE_FORMATS, ValueFormat
 from strategies.core.client_update import Arrays
-from strategies.core.vectors import Vector, bytes_of, from_vector, num_values, to_vector
+from strategies.core.vectors import Vector, bytes_of, num_values, ravel, unravel
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TopK:
 
     def encode(self, delta: Arrays, generator: np.random.Generator) -> Arrays:
         """See `strategies.compression.codec.Codec`."""
-        vector = to_vector(delta)
+        vector = ravel(delta)
         positions = _largest(vector, self.num_kept(vector.size))
         packed = self._format.pack(vector[positions], generator)
         return [np.concatenate([packed, encode_positions(positions)])]
@@ -71,7 +71,7 @@ class TopK:
         positions = decode_positions(data[end:], count, total)
         vector = np.zeros(total, np.float32)
         vector[positions] = self._format.unpack(data[:end], count)
-        return from_vector(vector, like)
+        return unravel(vector, like)
 
     @property
     def _format(self) -> ValueFormat:

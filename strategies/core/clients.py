@@ -1,4 +1,4 @@
-"""Flower's replies: whose they are, in which order they are taken, and which of them count."""
+"""Flower's clients: who they are, which are sampled, and which of their replies count."""
 
 import math
 from collections import Counter
@@ -44,13 +44,13 @@ def sample_names(
 ) -> list[str]:
     """Draw participants for a round without replacement.
 
-    The sample_clients depends on the names, the seed and the round alone: not on the order in which
+    The draw depends on the names, the seed and the round alone: not on the order in which
     participants connected, nor on earlier draws, so that a resumed run samples as an
     uninterrupted one.
 
     Args:
         participants: The names of those available, in any order.
-        num_sampled: How many to sample_clients; all of them if there are fewer.
+        num_sampled: How many to draw; all of them if there are fewer.
         seed: The seed of the run.
         server_round: The round, 1-based.
 
@@ -68,7 +68,7 @@ def sample_names(
 def most_participations(num_available: int, num_sampled: int, *, seed: int, rounds: int) -> int:
     """Return in how many of the first rounds the participant drawn most often takes part.
 
-    The sample_clients knows participants by their place in the sorted names, so the number does not
+    The draw knows participants by their place in the sorted names, so the number does not
     depend on what they are called.
 
     Args:
@@ -96,11 +96,11 @@ def sample_clients(
     seed: int,
     server_round: int,
 ) -> list[ClientProxy]:
-    """Wait for the participants required, and sample_clients some by seed, round and name.
+    """Wait for the participants required, and draw some by seed, round and name.
 
     Args:
         client_manager: Who is connected.
-        num_sampled: How many to sample_clients.
+        num_sampled: How many to draw.
         num_required: How many must be connected before.
         seed: Decides, with the round, who is drawn.
         server_round: The round, 1-based.

@@ -1,11 +1,11 @@
-"""A delta as one vector of float32, which is what codecs that round work on.
+"""A delta as one vector: of float32 for codecs that round, of float64 for distances.
 
 One vector, because every array on the wire costs a header of 128 bytes, and because a codec
 then sees the whole model: its largest values, wherever they are.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ from strategies.core.finite import num_not_finite
 
 Vector = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
-
-_LARGEST = float(np.finfo(np.float32).max)
+Floating = TypeVar("Floating", np.float32, np.float64)
 
 
 def num_values(like: Sequence[NDArray[Any]]) -> int:
@@ -24,19 +23,26 @@ def num_values(like: Sequence[NDArray[Any]]) -> int:
     return sum(array.size for array in like)
 
 
-def to_vector(delta: Sequence[NDArray[Any]]) -> Vector:
-    """Return all values of a delta in model order, as a new float32 vector.
+def ravel(arrays: Sequence[NDArray[Any]], dtype: type[Floating] = np.float32) -> NDArray[Floating]:  # type: ignore[assignment]
+    """Return all values in model order, as one new vector.
 
-    What float32 cannot hold, in a delta of float64, becomes its largest value.
+    What `dtype` cannot hold becomes its largest value.
+
+    Args:
+        arrays: A delta.
+        dtype: float32, which codecs work on, or float64, for distances.
 
     Raises:
-        ValueError: If an array is not of floating-point numbers, or a value is not finite:
-            there is no code for NaN, and a participant that diverged has nothing to send.
+        ValueError: If a value is not finite: there is no code for NaN, and a participant that
+            diverged has nothing to send. If an array is not of floating-point numbers and the
+            vector is of float32, which may not hold them.
     """
-    vector = np.empty(num_values(delta), np.float32)
+    vector = np.empty(num_values(arrays), dtype)
+    largest = float(np.finfo(dtype).max)
     start = 0
-    for index, array in enumerate(delta):
-        _check_floating(index, array)
+    for index, array in enumerate(arrays):
+        if vector.itemsize <= 4:
+            _check_floating(index, array)
         if bad := num_not_finite(array):
             raise ValueError(
                 f"array {index} of the delta holds {bad} values that are not finite: local "
@@ -44,26 +50,28 @@ def to_vector(delta: Sequence[NDArray[Any]]) -> Vector:
             )
         flat = array.ravel()
         part = vector[start : start + flat.size]
-        part[:] = flat if flat.itemsize <= 4 else np.clip(flat, -_LARGEST, _LARGEST)
+        part[:] = np.clip(flat, -largest, largest) if flat.itemsize > part.itemsize else flat
         start += flat.size
     return vector
 
 
-def from_vector(vector: Vector, like: Sequence[NDArray[Any]]) -> Arrays:
-    """Undo `to_vector`: arrays of the shapes and dtypes of `like`.
+def unravel(vector: NDArray[Any], like: Sequence[NDArray[Any]]) -> Arrays:
+    """Undo `ravel`: arrays of the shapes and dtypes of `like`, each value rounded once.
 
-    The float32 ones are views of the vector. What float16 cannot hold becomes its largest
-    value.
+    Those of the vector's own dtype are views of it. What a smaller dtype cannot hold becomes its
+    largest value.
 
     Raises:
-        ValueError: If an array of `like` is not of floating-point numbers.
+        ValueError: If the vector is of float32 and an array of `like` is not of floating-point
+            numbers.
     """
     arrays: Arrays = []
     start = 0
     for index, expected in enumerate(like):
-        _check_floating(index, expected)
+        if vector.itemsize <= 4:
+            _check_floating(index, expected)
         part = vector[start : start + expected.size]
-        if expected.itemsize < 4:
+        if expected.dtype.kind == "f" and expected.itemsize < part.itemsize:
             largest = float(np.finfo(expected.dtype).max)
             part = np.clip(part, -largest, largest)
         arrays.append(part.astype(expected.dtype, copy=False).reshape(expected.shape))
@@ -94,18 +102,3 @@ def _check_floating(index: int, array: NDArray[Any]) -> None:
             f"array {index} has dtype {array.dtype}, a codec that rounds takes floating-point "
             "numbers"
         )
-
-
-Point = NDArray[np.float64]
-
-
-def to_point(delta: Arrays) -> Point:
-    """Return all values in model order, as float64."""
-    return np.concatenate([np.zeros(0), *(d.ravel() for d in delta)])
-
-
-def from_point(point: Point, like: Arrays) -> Arrays:
-    """Return arrays of the shapes and dtypes of `like`, each value rounded once."""
-    ends = np.cumsum([d.size for d in like], dtype=np.intp)
-    parts = np.split(point, ends)[:-1]
-    return [part.reshape(d.shape).astype(d.dtype) for part, d in zip(parts, like, strict=True)]

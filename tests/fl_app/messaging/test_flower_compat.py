@@ -15,12 +15,19 @@ from pathlib import Path
 import pytest
 
 from scripts.repository import REPOSITORY
+from tests.support.flower.arithmetic import ARITHMETIC
+from tests.support.flower.commands import COMMANDS
+from tests.support.flower.configuration import CONFIGURATION
 from tests.support.flower.messages import MESSAGES
+from tests.support.flower.nodes import NODES
 from tests.support.flower.processes import PROCESSES
 from tests.support.flower.reliance import Reliance, found, sentence
 from tests.support.flower.secure_aggregation import SECURE_AGGREGATION
 
-RELIANCES = [*MESSAGES, *SECURE_AGGREGATION, *PROCESSES]
+RELIANCES = [
+    *(*MESSAGES, *NODES, *ARITHMETIC, *SECURE_AGGREGATION),
+    *(*COMMANDS, *CONFIGURATION, *PROCESSES),
+]
 
 ROOMS = (
     "fl_app/messaging/flower_compat.py",

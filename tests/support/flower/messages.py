@@ -1,9 +1,6 @@
-"""What `flower_compat` and the rest of the application rely on: messages, nodes, contexts, log."""
+"""What the application relies on of Flower's messages and of what is around them."""
 
-import io
-import logging
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from flwr.app import Context, Error, Message, RecordDict
@@ -19,10 +16,14 @@ from flwr.common import (
     ndarrays_to_parameters,
 )
 
-from tests.support.flower.reliance import Reliance, compat, contains, found, has, takes
+from tests.support.flower.reliance import Reliance, compat, found, has
 
 CONVERTERS = "flwr.compat.common.recorddict_compat"
+
+
 PARAMETERS = ndarrays_to_parameters([np.arange(3, dtype=np.float32)])
+
+
 FINE = Status(Code.OK, "")
 
 
@@ -53,11 +54,6 @@ def _unusable_reply() -> None:
     except (KeyError, TypeError, ValueError):
         return
     raise AssertionError("a reply without records is taken for a FitRes")
-
-
-def _client_proxy() -> None:
-    proxy = found("flwr.server.compat.grid_client_proxy:GridClientProxy")(7, None, 1)
-    assert (proxy.node_id, proxy.cid, proxy.properties) == (7, "7", {})
 
 
 def _legacy_context() -> None:
@@ -105,50 +101,6 @@ def _empty_run() -> None:
     assert found("flwr.supercore.run:Run").create_empty(7).run_id == 7
 
 
-def _grid() -> None:
-    has("flwr.serverapp:Grid", "run", "get_node_ids", "get_nodes")
-    takes("flwr.serverapp:Grid.push_messages", None, [])
-    takes("flwr.serverapp:Grid.pull_messages", None, {"an id"})
-    takes("flwr.serverapp:Grid.send_and_receive", None, [], timeout=None)
-
-
-def _registration_order() -> None:
-    memory = found("flwr.supercore.constant:FLWR_IN_MEMORY_DB_NAME")
-    factory = found("flwr.server.superlink.linkstate:LinkStateFactory")(
-        memory,
-        found("flwr.superlink.federation:NoOpFederationManager")(),
-        found("flwr.supercore.object_store:ObjectStoreFactory")(),
-    )
-    partitions = found("flwr.server.superlink.fleet.vce.vce_api:_register_nodes")(20, factory)
-    infos = factory.state().get_node_info(node_ids=list(partitions))
-    times = {partitions[info.node_id]: info.registered_at for info in infos}
-    assert [times[i] for i in range(20)] == sorted(times.values())
-    assert isinstance(times[0], str)
-
-
-def _simulated_grid() -> None:
-    module = compat()._IN_MEMORY_GRID
-    has(f"{module}:InMemoryGrid", "get_nodes")
-    contains("simulation/run_simulation.py", "InMemoryGrid(")
-
-
-def _partition_keys() -> None:
-    constants = found("flwr.common.constant")
-    keys = (constants.PARTITION_ID_KEY, constants.NUM_PARTITIONS_KEY)
-    assert keys == ("partition-id", "num-partitions")
-
-
-def _logger() -> None:
-    log = found("flwr.common.logger:log")
-    assert log.__self__ is logging.getLogger("flwr")
-    assert found("flwr.common:log") == log
-
-
-def _traceback() -> None:
-    for path in ("simulation/app.py", "superlink/runtime/run_serverapp.py"):
-        contains(path, 'raised an exception", exc_entity, exc_info=ex')
-
-
 def _error_codes() -> None:
     codes = found("flwr.common.constant:ErrorCode")
     expected = (codes.CLIENT_APP_RAISED_EXCEPTION, codes.NODE_UNAVAILABLE)
@@ -156,45 +108,18 @@ def _error_codes() -> None:
     assert Error(codes.NODE_UNAVAILABLE, "").code == codes.NODE_UNAVAILABLE
 
 
-def _client_manager() -> None:
-    manager = "flwr.server.client_manager:SimpleClientManager"
-    has(manager, "register", "unregister", "all", "num_available")
-    found(manager)().wait_for(0, timeout=86_400)
-
-
-def _npy() -> None:
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    (tensor,) = ndarrays_to_parameters([array]).tensors
-    file = io.BytesIO(tensor)
-    assert np.lib.format.read_magic(file) == (1, 0)
-    assert np.lib.format.read_array_header_1_0(file) == ((2, 3), False, np.dtype("<f4"))
-    assert file.read() == array.tobytes()
-
-
-def _arithmetic(name: str, expected: float, *arguments: Any) -> Callable[[], None]:
-    def check() -> None:
-        results = [([np.array([value])], 1) for value in (1.0, 2.0, 3.0, 4.0, 100.0)]
-        aggregate = found(f"flwr.server.strategy.aggregate:{name}")
-        (value,) = aggregate(results, *arguments)
-        np.testing.assert_allclose(value, [expected])
-
-    return check
-
-
-def _aggregate_inplace() -> None:
-    two = [ndarrays_to_parameters([np.array([value])]) for value in (1.0, 4.0)]
-    results = [(None, FitRes(FINE, each, 1 + i, {})) for i, each in enumerate(two)]
-    (value,) = found("flwr.server.strategy.aggregate:aggregate_inplace")(results)
-    np.testing.assert_allclose(value, [3.0])
-
-
 def _converter(name: str, used_for: str, check: Callable[[], None]) -> Reliance:
     return Reliance(f"{CONVERTERS}.{name}", used_for, check, (name,))
 
 
 FIT_INS, EVALUATE_INS = FitIns(PARAMETERS, {"a": 1}), EvaluateIns(PARAMETERS, {"a": 1})
+
+
 ASKED, TOLD = GetPropertiesIns({"a": 1}), GetPropertiesRes(FINE, {"a": 1})
+
+
 FIT_RES, EVALUATE_RES = FitRes(FINE, PARAMETERS, 3, {}), EvaluateRes(FINE, 0.5, 3, {})
+
 
 MESSAGES = [
     _converter(
@@ -233,12 +158,6 @@ MESSAGES = [
         ("parameters_to_arrayrecord", "FIT_PARAMETERS_RECORD"),
     ),
     Reliance(
-        "flwr.server.compat.grid_client_proxy.GridClientProxy",
-        "stand for a participant in a strategy",
-        _client_proxy,
-        ("GridClientProxy",),
-    ),
-    Reliance(
         "flwr.server.compat.LegacyContext",
         "hand strategy and client manager to the round loop",
         _legacy_context,
@@ -267,65 +186,11 @@ MESSAGES = [
         "say what a message asks for",
         _message_types,
     ),
-    Reliance("flwr.serverapp.Grid", "exchange messages with the nodes", _grid),
     Reliance("flwr.supercore.run.Run", "name the run of a proxy", _empty_run, ("Run",)),
     Reliance(
         "flwr.supercore.task_identity.TaskIdentity",
         "create messages in a process that Flower did not start",
         _task_identity,
         ("identify_process",),
-    ),
-    Reliance(
-        "flwr.superlink.grid.inmemory_grid.InMemoryGrid",
-        "tell a simulation from a deployment",
-        _simulated_grid,
-        ("is_simulated",),
-    ),
-    Reliance(
-        "the order in which a simulation registers its nodes, and NodeInfo.registered_at",
-        "know the partitions of many nodes without asking each",
-        _registration_order,
-        ("registration_times",),
-    ),
-    Reliance("the node config's keys", "find a simulated participant's data", _partition_keys),
-    Reliance(
-        "the logger `flwr` behind flwr.common.logger.log",
-        "write to the run's log, and filter it",
-        _logger,
-    ),
-    Reliance(
-        "the traceback that Flower logs of an app that failed",
-        "tell a user's mistake in a sentence instead",
-        _traceback,
-    ),
-    Reliance(
-        "flwr.server.client_manager.SimpleClientManager",
-        "register participants and wait for them",
-        _client_manager,
-    ),
-    Reliance("the bytes of flwr.common.Parameters", "read arrays without a copy", _npy),
-    Reliance(
-        "flwr.server.strategy.aggregate.aggregate_krum",
-        "aggregate by Krum and Multi-Krum",
-        _arithmetic("aggregate_krum", 2.0, 1, 0),
-        ("aggregate_krum",),
-    ),
-    Reliance(
-        "flwr.server.strategy.aggregate.aggregate_median",
-        "aggregate by the coordinate-wise median",
-        _arithmetic("aggregate_median", 3.0),
-        ("aggregate_median",),
-    ),
-    Reliance(
-        "flwr.server.strategy.aggregate.aggregate_trimmed_avg",
-        "aggregate by the trimmed mean",
-        _arithmetic("aggregate_trimmed_avg", 3.0, 0.2),
-        ("aggregate_trimmed_avg",),
-    ),
-    Reliance(
-        "flwr.server.strategy.aggregate.aggregate_inplace",
-        "measure its own sum against Flower's",
-        _aggregate_inplace,
-        ("aggregate_inplace",),
     ),
 ]
