@@ -5,7 +5,6 @@ from logging import INFO
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.server import ServerConfig
-from flwr.server.compat import LegacyContext
 from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid, ServerApp
 
@@ -20,6 +19,7 @@ from fl_app.experiment.compatibility import check_compatibility
 from fl_app.experiment.run import Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
+from fl_app.messaging.flower_compat import LegacyContext
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook

@@ -4,7 +4,6 @@ One command makes certificates and keys, starts a SuperLink and SuperNodes, runs
 shows its log, reports how it ended and leaves no process behind, whichever way it ends.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,12 @@ from scripts.deployment.state import folder_for, locked
 from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.run_config import UsageError, as_toml
 from scripts.launcher.run_log import RunLog
+from scripts.processes.flower_cli import (
+    COMPLETED,
+    SERVER_APP_PROCESS,
+    listing_arguments,
+    read_outcome,
+)
 from scripts.processes.process_tree import (
     adopt_orphans,
     end_processes,
@@ -75,13 +80,9 @@ def outcome(federation: Federation, run_id: str) -> tuple[str, str]:
     Raises:
         LaunchError: If the SuperLink does not say.
     """
-    process = federation.flwr(
-        "flwr", "list", commands.CONNECTION, "--run-id", run_id, "--format", "json"
-    )
+    process = federation.flwr("flwr", *listing_arguments(commands.CONNECTION, run_id))
     try:
-        answer = process.communicate(timeout=_LIST_SECONDS)[0]
-        run = json.loads(answer[answer.index("{") :])["runs"][0]
-        return run["status"], run.get("status-details", "")
+        return read_outcome(process.communicate(timeout=_LIST_SECONDS)[0])
     except (ValueError, LookupError, TypeError, subprocess.TimeoutExpired):
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
 
@@ -112,7 +113,7 @@ def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> 
         caretaker.look()
         time.sleep(0.1)
     if stop.requested():
-        let_app_save(federation.launch, stop, "flwr-serverapp")
+        let_app_save(federation.launch, stop, SERVER_APP_PROCESS)
     else:
         log.join(timeout=5.0)
         _check_outcome(federation, log)
@@ -169,7 +170,7 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
     if log.run_id is None:
         raise LaunchError("the run was not accepted; the reason is above")
     status, details = outcome(federation, log.run_id)
-    if status != "finished:completed":
+    if status != COMPLETED:
         raise LaunchError(f"the run ended as {status}: {details}")
 
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.signals import StopSignals
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-RUN_ID = re.compile(r"Successfully started run (\d+)")
 RESULTS = re.compile(r"\bresults: (/.*\S)")
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.launcher.options import LaunchPlan, plan_launch
-from scripts.launcher.run_log import ANSI, RESULTS, RUN_ID
+from scripts.launcher.run_log import ANSI, RESULTS
 from scripts.launcher.simulate import Prepared, check_outcome, clean_up, prepare, submit
+from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.process_tree import adopt_orphans, watch_over
 from scripts.processes.ray_head import check_ray
 from scripts.processes.signals import StopSignals
