@@ -18,18 +18,19 @@ LARGE_MB = 20.0
 SILENCE_SECONDS = 20.0
 
 _TO_MB = {"kB": 0.001, "MB": 1.0, "GB": 1000.0}
-_COLLECTING = re.compile(r"Collecting \S+")
+_COLLECTING = re.compile(r"(?:Collecting|Processing) \S+")
 _FILE = re.compile(r"\s+(Downloading|Using cached) (\S+) \(([\d.]+) (kB|MB|GB)\)")
 _INSTALLING = re.compile(r"Installing collected packages: (.+)")
 # What pip tells of its own work, step by step; everything else is shown.
 _STEPS = re.compile(
-    r"\s*(?:Collecting|Downloading|Using cached|Obtaining|Processing|Looking in"
-    r"|Requirement already satisfied|Installing build dependencies|Checking if build backend"
-    r"|Getting requirements to build|Preparing (?:editable )?metadata|Building wheels? for"
-    r"|Building editable|Created wheel for|Stored in directory|Successfully built"
+    r"\s*(?:Downloading|Using cached|Obtaining|Looking in"
+    r"|Requirement already satisfied|Installing (?:build|backend) dependencies"
+    r"|Checking if build backend|Getting requirements to build|Preparing (?:editable )?metadata"
+    r"|Building wheels? for|Building editable|Created wheel for|Stored in directory"
     r"|Attempting uninstall|Found existing installation|Uninstalling|Successfully uninstalled"
-    r"|Successfully installed)\b"
+    r"|Successfully (?:built|installed))\b"
 )
+_COLLECTING_STEP = "collecting packages"
 # What differs between warnings of one kind.
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|/\S+|[\w.+-]*\d[\w.+-]*")
 
@@ -47,7 +48,7 @@ class SetupProgress:
         self._venv = venv
         self._output = output
         self._start = self._last_word = time.monotonic()
-        self._step = "collecting packages"
+        self._step = _COLLECTING_STEP
         self._collected = 0
         self._kinds: set[str] = set()
         self._repeated = 0
@@ -75,11 +76,12 @@ class SetupProgress:
             count = found[1].count(",") + 1
             self._step = f"installing {count} packages"
             self._say(f"Installing {count} packages")
-        elif _STEPS.match(line):
-            self._collected += bool(_COLLECTING.match(line))
+        elif _COLLECTING.match(line):
+            self._collected += 1
+            self._step = _COLLECTING_STEP
         elif line.startswith(("WARNING:", "DEPRECATION:")):
             self._warning(line)
-        elif line:
+        elif line and not _STEPS.match(line):
             self._say(line)
 
     def _file(self, verb: str, name: str, megabytes: float) -> None:
@@ -98,7 +100,7 @@ class SetupProgress:
     def _how_far(self) -> str:
         if self._step.startswith("installing"):
             return f", {_gigabytes(self._venv):.1f} GB in {self._venv.name}"
-        return f", {self._collected} packages so far" if "packages" in self._step else ""
+        return f", {self._collected} so far" if self._step == _COLLECTING_STEP else ""
 
     def _say(self, text: str) -> None:
         self._last_word = time.monotonic()
@@ -110,7 +112,7 @@ def _gigabytes(folder: Path) -> float:
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
-                size += os.lstat(os.path.join(parent, name)).st_size
+                size += Path(parent, name).lstat().st_size
             except OSError:  # pip has moved it
                 continue
     return size / 1e9
