@@ -40,6 +40,19 @@ _DROPPED: tuple[tuple[str, str, str], ...] = (
         r"Manually terminating ClientAppActor" + _REPEATED,
         "every simulation that was completed ends with it",
     ),
+    # The three lines that end an app which raised; its reason is in the lines before, and the
+    # command's last line repeats it.
+    ("ERROR", r"Exit Code: (?:201|700)", "the command has an exit status of its own"),
+    (
+        "",
+        r"An unhandled exception occurred (?:in the ServerApp|when running the simulation)\.",
+        "it does not say which",
+    ),
+    (
+        "",
+        r"For more information, visit: <\S+/ref-exit-codes/(?:201|700)\.html>",
+        "the page says only that the app raised",
+    ),
     ("INFO", r"\s*", "spacing between Flower's own lines"),
 )
 _UNWANTED = tuple((level, re.compile(text)) for level, text, _ in _DROPPED)
@@ -91,6 +104,11 @@ class LogLine:
         return not any(
             level == self.level and text.fullmatch(self.text) for level, text in _UNWANTED
         )
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing on it at all."""
+        return not self.level and not self.text.strip()
 
     def shown(self, colour: bool = False) -> str:
         """Return how it is shown: a level in front only where it is more than information.

@@ -114,6 +114,7 @@ class Display:
             highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty()
         )
         self._colour = wants_colour(self._console.is_interactive)
+        self._dropped = False
         self._progress: Progress | None = None
         if self._console.is_interactive:
             columns = (
@@ -147,8 +148,10 @@ class Display:
             OSError: If nobody reads the output any more.
         """
         line = LogLine.read(raw)
-        if not line.concerns_user:
+        if not line.concerns_user or (line.empty and self._dropped):
+            self._dropped = True  # and with it the empty lines that it is set off by
             return
+        self._dropped = False
         if self._progress is None:
             print(line.shown(self._colour), flush=True)
             return

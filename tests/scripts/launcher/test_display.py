@@ -33,6 +33,16 @@ def test_without_a_terminal_lines_are_passed_on_as_plain_text(capsys):
     )
 
 
+def test_with_a_line_of_flowers_the_empty_lines_behind_it_are_dropped_and_no_others(capsys):
+    with Display() as display:
+        for line in ("INFO :      one\n", "\n", "two\n", "ERROR :     Exit Code: 700\n", "\n"):
+            display.show(line)
+        display.show("An unhandled exception occurred when running the simulation.\n")
+        for line in ("\n", "\n", "three\n", "\n", "four\n"):
+            display.show(line)
+    assert capsys.readouterr().out == "one\n\ntwo\nthree\n\nfour\n"
+
+
 def test_force_color_colours_what_is_no_terminal_and_moves_no_cursor(capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     with Display() as display:

@@ -25,6 +25,12 @@ CONCERN_NOBODY = (
     f"{WORKER}{WARNING}Manually terminating ClientAppActor\x1b[32m [repeated 2x across cluster] "
     "(Ray deduplicates logs by default. Set RAY_DEDUP_LOGS=0 to disable log deduplication)\x1b[0m",
     f"{INFO}\n",
+    f"{ERROR}Exit Code: 700\n",
+    "An unhandled exception occurred when running the simulation.\n",
+    "For more information, visit: "
+    "<https://flower.ai/docs/framework/1.42/en/ref-exit-codes/700.html>\n",
+    f"{ERROR}Exit Code: 201\n",
+    "An unhandled exception occurred in the ServerApp.\n",
 )
 
 CONCERN_THE_USER = {
@@ -44,6 +50,7 @@ CONCERN_THE_USER = {
     "\n": "",
     "Traceback (most recent call last):\n": "Traceback (most recent call last):",
     # Nearly what is dropped.
+    f"{ERROR}Exit Code: 203\n": "ERROR: Exit Code: 203",
     f"{ERROR}Starting Flower Simulation\n": "ERROR: Starting Flower Simulation",
     f"{INFO}Starting Flower Simulation failed\n": "Starting Flower Simulation failed",
     f"{WORKER}{WARNING}Manually terminating OtherActor\n": "(ClientAppActor pid=5233) WARNING: "
