@@ -130,7 +130,8 @@ class Run:
         directory.write_json("summary.json", summary)
         log(INFO, "ended after %s: %s", format_duration(summary["seconds"]), reason)
         for name, digest in summary["sha256"].items():
-            log(INFO, "sha256 of %s: %s", name, digest)
+            if digest:  # participants with data of their own have no common partition
+                log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
 
     def _write_plots(self) -> None:

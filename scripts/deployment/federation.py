@@ -52,16 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     stop.install()
     launch = Launch.create()
-    status = 1
+    log = RunLog(stop)
+    status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
-        status = _run(plan, launch, stop)
+        status = _run(plan, launch, stop, log)
     except (LaunchError, CertificateError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        problem = str(error)
     finally:
         _clean_up(launch, stop, keep_logs=status != 0 and not stop.requested())
     stop.ignore()
+    log.wait()
+    log.tell_end(problem, resume="the same command with")
     return 128 + stop.received[0] if stop.received else status
 
 
@@ -87,10 +90,11 @@ def outcome(federation: Federation, run_id: str) -> tuple[str, str]:
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
 
 
-def _run(plan: FederationPlan, launch: Launch, stop: StopSignals) -> int:
+def _run(plan: FederationPlan, launch: Launch, stop: StopSignals, log: RunLog) -> int:
     state = folder_for(launch, plan.state)
     with ExitStack() as stack:
         stack.enter_context(locked(state))
+        print(f"Starting a SuperLink and {len(plan.nodes)} SuperNodes.", flush=True)
         federation = Federation(launch, state, plan.hosts)
         federation.start_superlink(stop.requested)
         if stop.requested():
@@ -99,15 +103,14 @@ def _run(plan: FederationPlan, launch: Launch, stop: StopSignals) -> int:
         for node in plan.nodes:
             federation.start_node(node)
         print(f"SuperLink on {federation.address}, {len(plan.nodes)} SuperNodes", flush=True)
-        return _follow(federation, plan, stop)
+        return _follow(federation, plan, stop, log)
 
 
-def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> int:
+def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals, log: RunLog) -> int:
     """Submit the run, pass its log on and see how it ends."""
     process = submit(federation, plan)
     assert process.stdout is not None
-    log = RunLog(process.stdout, stop)
-    log.start()
+    log.follow(process.stdout)
     caretaker = Caretaker(federation, plan.nodes)
     while process.poll() is None and not stop.requested():
         caretaker.look()
@@ -115,12 +118,8 @@ def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> 
     if stop.requested():
         let_app_save(federation.launch, stop, SERVER_APP_PROCESS)
     else:
-        log.join(timeout=5.0)
+        log.wait()
         _check_outcome(federation, log)
-    if log.results is not None:
-        if stop.requested():
-            print(f"To continue: the same command with --resume {log.results}", flush=True)
-        print(f"Results: {log.results}", flush=True)
     return 0
 
 

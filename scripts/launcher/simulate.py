@@ -40,40 +40,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     stop.install()
     launch = Launch.create(plan.ray_address, plan.ray_ahead)
-    status = 1
+    log = RunLog(stop)
+    status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
-        status = _run(plan, launch, stop)
+        status = _run(plan, launch, stop, log)
     except LaunchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        problem = str(error)
     finally:
         clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
     stop.ignore()
+    log.wait()
+    log.tell_end(problem, resume="scripts/run")
     return 128 + stop.received[0] if stop.received else status
 
 
-def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
+def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals, log: RunLog) -> int:
+    plural = "" if plan.num_supernodes == 1 else "s"
+    print(f"Starting a simulation of {plan.num_supernodes} participant{plural}.", flush=True)
     prepared = prepare(plan, launch)
     start_superlink(launch, stop.requested)
     if stop.requested():
         return 1
     process = submit(prepared)
     assert process.stdout is not None
-    log = RunLog(process.stdout, stop)
-    log.start()
+    log.follow(process.stdout)
     while process.poll() is None and not stop.requested():
         check_ray(prepared.ray)
         time.sleep(0.1)
     if stop.requested():
         let_app_save(launch, stop, SIMULATION_PROCESS)
     else:
-        log.join(timeout=5.0)
+        log.wait()
         check_outcome(launch, log.run_id)
-    if log.results is not None:
-        if stop.requested():
-            print(f"To continue: scripts/run --resume {log.results}", flush=True)
-        print(f"Results: {log.results}", flush=True)
     return 0
 
 
