@@ -6,6 +6,7 @@ from flwr.app import Context
 from flwr.common.logger import log
 from flwr.server import ServerConfig
 from flwr.server.compat import LegacyContext
+from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid, ServerApp
 
 from fl_app.callbacks.best_model import BestModel
@@ -61,29 +62,16 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     log(INFO, "results: %s", directory.path)
     run.write_start()
 
-    done = None if resumed is None else resumed.server_round
     stops = stop_settings(config)
     conditions = stop_conditions(stops, run.elapsed)
     best = BestModel(stops.objective, run.keep_best)
     ended = replay(directory.reports, conditions, best)
-    run.privacy = Privacy.open(config, directory.path, directory.reports, resumed is not None)
-    private_mean = budget = None
-    if run.privacy is not None:
-        run.privacy.announce()
-        private_mean, budget = run.privacy.mean, run.privacy.budget
-    strategy = build_strategy(
-        config, run.model, run.data, directory.path.name, directory.weights, private_mean
-    )
-    state = server_state(strategy)
-    if resumed is not None:
-        restore_strategy(state, resumed)
+    strategy = _strategy(run, resumed)
     checkpointer = Checkpointer(
-        directory, run.identity(), run.elapsed, config.checkpoint_every, state
+        directory, run.identity(), run.elapsed, config.checkpoint_every, server_state(strategy)
     )
-    hooks: list[RoundHook] = [directory, best, ProgressLog(config.num_server_rounds, budget)]
-    if config.tensorboard:
-        hooks.append(_tensorboard(run, first_round=0 if done is None else done + 1))
-    hooks += [*conditions, checkpointer]
+    done = None if resumed is None else resumed.server_round
+    hooks = [directory, best, *_reporting(run, done), *conditions, checkpointer]
     workflow = FederatedWorkflow(hooks, workflow_settings(config, run.data.name), done)
     legacy_context = LegacyContext(
         context,
@@ -99,6 +87,31 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     finally:
         checkpointer.save()
         run.write_results(reason, best)
+
+
+def _strategy(run: Run, resumed: Checkpoint | None) -> Strategy:
+    """Build the strategy; with privacy, and with what it remembered, where there is any."""
+    config, directory = run.config, run.directory
+    run.privacy = Privacy.open(config, directory.path, directory.reports, resumed is not None)
+    private_mean = None
+    if run.privacy is not None:
+        run.privacy.announce()
+        private_mean = run.privacy.mean
+    strategy = build_strategy(
+        config, run.model, run.data, directory.path.name, directory.weights, private_mean
+    )
+    if resumed is not None:
+        restore_strategy(server_state(strategy), resumed)
+    return strategy
+
+
+def _reporting(run: Run, done: int | None) -> list[RoundHook]:
+    """Return the hooks that tell the user how the run goes; `done` is the last round so far."""
+    budget = None if run.privacy is None else run.privacy.budget
+    hooks: list[RoundHook] = [ProgressLog(run.config.num_server_rounds, budget)]
+    if run.config.tensorboard:
+        hooks.append(_tensorboard(run, first_round=0 if done is None else done + 1))
+    return hooks
 
 
 def _tensorboard(run: Run, first_round: int) -> RoundHook:

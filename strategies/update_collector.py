@@ -1,4 +1,4 @@
-"""From Flower's replies to checked updates: decode, validate, and name what is refused."""
+"""From Flower's replies to one delta: decode, check, name what is refused, and collect the rest."""
 
 from collections.abc import Sequence
 from logging import WARNING
@@ -10,7 +10,7 @@ from flwr.common.logger import log
 from flwr.server.client_proxy import ClientProxy
 from numpy.typing import NDArray
 
-from strategies.aggregation.base import Aggregator, Folding
+from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
 from strategies.core.client_update import (
     DELTA,
@@ -20,6 +20,8 @@ from strategies.core.client_update import (
     Arrays,
     ClientUpdate,
     UpdateError,
+    UpdateSum,
+    check_sum,
     check_update,
     form_fault,
     steps_of,
@@ -33,15 +35,16 @@ FitResults = list[tuple[ClientProxy, FitRes]]
 
 
 class UpdateCollector:
-    """What comes in during a round, in the order of the participants.
+    """The one way in for a round's updates: one by one, or as a sum that is already formed.
 
     An update is added up as it comes where the aggregator can do that, and held where it has
     to see all of them.
 
     Attributes:
-        participants: Whose updates count, in that order.
+        participants: Whose updates count, in the order in which they came in.
         metrics: The number of examples and the metrics of each of them.
         rejections: What was refused, with the reasons.
+        control_change: What the updates make of SCAFFOLD's control variate, where it is on.
     """
 
     def __init__(
@@ -66,9 +69,8 @@ class UpdateCollector:
         self.control_change = control_change
         self._codec = codec
         self._like = global_weights
-        self._aggregator = aggregator
-        self._fold = aggregator.begin() if isinstance(aggregator, Folding) else None
-        self._updates: list[ClientUpdate] = []
+        self._needs_steps = control_change is not None or aggregator.needs_local_steps
+        self._accumulator = aggregator.begin()
 
     def add(self, proxy: ClientProxy, result: FitRes) -> None:
         """Decode and check the next reply; what is refused is logged by name.
@@ -90,10 +92,29 @@ class UpdateCollector:
         self.metrics.append((update.num_examples, result.metrics))
         if self.control_change is not None:
             self.control_change.add(update)
-        if self._fold is not None:
-            self._fold.add(update)
-        else:
-            self._updates.append(update)
+        self._accumulator.add(update)
+
+    def add_sum(self, results: FitResults, mean: Arrays) -> None:
+        """Take in the sum of some participants' deltas, which nobody here sees one by one.
+
+        Args:
+            results: Whose deltas are in it: numbers of examples and metrics; no parameters.
+            mean: The mean of their deltas, weighted by these numbers.
+
+        Raises:
+            AggregationError: If the sum cannot be used, or the round has to see every update.
+        """
+        names = tuple(participant_of(proxy) for proxy, _ in results)
+        update_sum = UpdateSum(names, sum(result.num_examples for _, result in results), mean)
+        check_sum(update_sum, mean if self._like is None else self._like)
+        if self._needs_steps:
+            raise AggregationError(
+                f"the deltas of {len(names)} participants come as a sum, and their numbers of "
+                "local steps are needed one by one"
+            )
+        self._accumulator.add_sum(update_sum)
+        self.participants += names
+        self.metrics += [(result.num_examples, result.metrics) for _, result in results]
 
     def aggregate(self) -> Arrays:
         """Return the delta that the updates become: step 3.
@@ -102,8 +123,7 @@ class UpdateCollector:
             AggregationError: If the aggregator cannot use them, or what it makes of them does not
                 have the model's form.
         """
-        fold = self._fold
-        delta = self._aggregator(self._updates) if fold is None else fold.result()
+        delta = self._accumulator.result()
         if self._like is not None and (fault := form_fault(delta, self._like)):
             raise AggregationError(f"what the aggregator returned is no delta: {fault}")
         return delta
@@ -111,7 +131,7 @@ class UpdateCollector:
     def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
         update = _decode(proxy, result, self._codec, self._like)
         check_update(update, self._like if self._like is not None else update.delta)
-        if self.control_change is not None or getattr(self._aggregator, "needs_local_steps", False):
+        if self._needs_steps:
             steps_of(update)
         return update
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from flwr.common import Parameters
-
 from fl_app.results.records import RoundReport, Score
+from strategies.core.client_update import Arrays
 
 Monitor = Literal["auto", "central", "federated"]
 Metric = Literal["accuracy", "loss"]
@@ -50,7 +49,7 @@ class BestModel:
         best_round: The round it is of.
     """
 
-    def __init__(self, objective: Objective, keep: Callable[[Parameters], None]) -> None:
+    def __init__(self, objective: Objective, keep: Callable[[Arrays], None]) -> None:
         """Set up.
 
         Args:
@@ -62,10 +61,10 @@ class BestModel:
         self.best: float | None = None
         self.best_round: int | None = None
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Keep the weights if the round is better than all before; never ends the run."""
         if self.is_best(report):
-            self._keep(parameters)
+            self._keep(weights)
         return None
 
     def is_best(self, report: RoundReport) -> bool:

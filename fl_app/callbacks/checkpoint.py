@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flwr.common import Parameters
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
@@ -94,7 +93,7 @@ class Checkpointer:
         if strategy is not None:
             self._strategy_state = strategy.state()
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Save if it is time to; never ends the run."""
         if self._strategy is not None:
             self._strategy_state = self._strategy.state()

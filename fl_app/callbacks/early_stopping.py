@@ -8,11 +8,10 @@ no saving: its state is a function of the history.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from flwr.common import Parameters
-
 from fl_app.callbacks.best_model import BestModel, Objective
 from fl_app.core.errors import UserError
 from fl_app.results.records import RoundReport
+from strategies.core.client_update import Arrays
 
 
 class FailedRoundsError(UserError):
@@ -27,7 +26,7 @@ class TargetReached:
         self._objective = objective
         self._target = target
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Compare the round with the target."""
         value = self._objective.value(report)
         if value is None or self._objective.gain(value, self._target) < 0:
@@ -52,7 +51,7 @@ class NoImprovement:
         self._best: float | None = None
         self._best_round = 0
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Count rounds since the last improvement; an unmeasured round counts as none."""
         value = self._objective.value(report)
         if value is not None and (
@@ -74,7 +73,7 @@ class SmallUpdate:
         """Set up; `tolerance` bounds |w_{t+1} - w_t| / |w_t| in Euclidean norms."""
         self._tolerance = tolerance
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Compare; a round that changed nothing because it failed has not converged."""
         size = report.relative_update
         if not report.aggregated or size is None or size > self._tolerance:
@@ -95,7 +94,7 @@ class TimeBudget:
         self._seconds = seconds
         self._elapsed = elapsed
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Compare the time spent with the budget; a round in progress is never cut short."""
         if self._elapsed() < self._seconds:
             return None
@@ -110,7 +109,7 @@ class FailedRounds:
         self._limit = limit
         self._in_a_row = 0
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Count rounds without an aggregate.
 
         Raises:
@@ -189,7 +188,7 @@ def replay(
     Returns:
         Why the run is to end at once: a condition holds after the last of these rounds.
     """
-    nothing = Parameters(tensors=[], tensor_type="")  # conditions look at the report alone
+    nothing: Arrays = []  # conditions look at the report alone
     reasons: list[str | None] = []
     for report in history:
         best.is_best(report)

@@ -2,10 +2,10 @@
 
 from logging import INFO
 
-from flwr.common import Parameters
 from flwr.common.logger import log
 
 from fl_app.results.records import RoundReport
+from strategies.core.client_update import Arrays
 
 
 class ProgressLog:
@@ -22,7 +22,7 @@ class ProgressLog:
         self._budget = budget
         self._seconds: list[float] = []
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Log the round; never ends the run."""
         if report.server_round > 0:
             self._seconds.append(report.seconds)

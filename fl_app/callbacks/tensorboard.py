@@ -5,12 +5,12 @@ from logging import ERROR
 from pathlib import Path
 from typing import Any
 
-from flwr.common import Parameters
 from flwr.common.logger import log
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from fl_app.results.records import RoundReport
+from strategies.core.client_update import Arrays
 
 _FINAL = "hparam/accuracy"
 
@@ -42,7 +42,7 @@ class TensorBoardLog:
         except OSError as error:
             self._give_up(error)
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Write the round's scalars; never ends the run."""
         if self._writer is None:
             return None

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fl_app.core.run_config_keys import OWN_STRATEGY, RunConfig
 from fl_app.privacy.noise_calibration import planned_participants
+from strategies.aggregation.base import Aggregator
+from strategies.compression.codec import Codec
 from strategies.registry import known_name
 
 _AVERAGES = ("weighted-mean",)
@@ -16,8 +17,8 @@ class Facts:
     """A run config with what its parts say of themselves."""
 
     config: RunConfig
-    codec: Any
-    aggregator: Any
+    codec: Codec
+    aggregator: Aggregator
 
     @property
     def own_strategy(self) -> bool:
@@ -47,7 +48,7 @@ class Facts:
     @property
     def lossy(self) -> bool:
         """Whether the codec drops anything."""
-        return not getattr(self.codec, "lossless", False)
+        return not self.codec.lossless
 
     @property
     def sampled(self) -> int:
@@ -57,8 +58,7 @@ class Facts:
     @property
     def least_updates(self) -> int:
         """How few updates the aggregator is defined for."""
-        least: int = getattr(self.aggregator, "least_updates", 1)
-        return least
+        return self.aggregator.least_updates
 
     def changed(self) -> list[str]:
         """Return the keys of parts that are not as they are by default."""

@@ -5,7 +5,7 @@ Checked before round 1. `python -m scripts.docgen.compatibility` writes it into
 """
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.plugins import part
+from fl_app.core.plugins import aggregator, part
 from fl_app.core.run_config_keys import HONEST, OWN_DATA, RunConfig
 from fl_app.experiment.combination import Facts, Rule
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
@@ -205,7 +205,7 @@ def check_compatibility(config: RunConfig) -> None:
     facts = Facts(
         config,
         codec=part("codec", config.codec),
-        aggregator=part("aggregator", config.aggregator),
+        aggregator=aggregator(config.aggregator),
     )
     for kind, text in (
         ("server-optimizer", config.server_optimizer),

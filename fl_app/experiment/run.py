@@ -3,14 +3,15 @@
 import json
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from logging import INFO
+from pathlib import Path
 from typing import Any
 
 import torch
-from flwr.common import Parameters
 from flwr.common.logger import log
 from torch import nn
 
@@ -20,6 +21,7 @@ from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError
 from fl_app.core.run_config_keys import RunConfig
 from fl_app.privacy.run_privacy import Privacy
+from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import (
     BEST_MODEL,
     MODEL,
@@ -30,7 +32,6 @@ from fl_app.results.run_directory import (
 from fl_app.tasks.parameters import travelling_names
 from fl_app.tasks.server_data import ServerData
 from strategies.core.client_update import Arrays
-from strategies.core.npy import decode_arrays
 
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
 
@@ -92,9 +93,9 @@ class Run:
         partition = self.data.partition
         return run_identity(settings, "" if partition is None else partition.sha256)
 
-    def keep_best(self, parameters: Parameters) -> None:
+    def keep_best(self, weights: Arrays) -> None:
         """Write a round's weights as the best model."""
-        self._write_model(BEST_MODEL, decode_arrays(parameters.tensors))
+        self._write_model(BEST_MODEL, weights)
 
     def _write_model(self, name: str, weights: Arrays) -> None:
         metadata = {
@@ -139,7 +140,7 @@ class Run:
 
         directory, data, config = self.directory, self.data, self.config
         title = f"{config.model} on {data.name}, {config.num_participants} participants"
-        directory.write_history_plot(title)
+        directory.write_plot("history.png", partial(draw_history, directory.reports, title=title))
         for name, plot in (
             ("communication.png", plot_communication),
             ("participants.png", plot_participants),
@@ -172,6 +173,23 @@ class Run:
             "seconds": round(self.elapsed(), 3),
             "sha256": self.digests(),
         }
+
+
+def draw_history(reports: Sequence[RoundReport], path: Path, title: str) -> None:
+    """Draw accuracy and loss by round into a file."""
+    from fl_app.plots.training_curves import plot_history  # a second to import
+
+    central = [report.central for report in reports]
+    federated = [report.federated for report in reports]
+    plot_history(
+        rounds=[report.server_round for report in reports],
+        central_accuracy=[score.accuracy if score else None for score in central],
+        central_loss=[score.loss if score else None for score in central],
+        federated_accuracy=[score.accuracy if score else None for score in federated],
+        federated_loss=[score.loss if score else None for score in federated],
+        path=path,
+        title=title,
+    )
 
 
 def _version(package: str) -> str:

@@ -7,7 +7,7 @@ from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
 from flwr.server.strategy import Strategy
 from torch import nn
 
-from fl_app.core.plugins import part
+from fl_app.core.plugins import aggregator, part
 from fl_app.core.run_config_keys import OWN_STRATEGY, RunConfig
 from fl_app.data.tensor_dataset import Examples
 from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
@@ -20,7 +20,6 @@ from strategies.core.client_update import Arrays
 from strategies.core.metrics import weighted_average
 from strategies.core.state import ClientStateRounds, StrategyState
 from strategies.optimization.scaffold import ControlVariate
-from strategies.optimization.server_optimizers import OnTrained
 from strategies.privacy.gaussian_mean import PrivateMean
 
 
@@ -89,8 +88,9 @@ def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "codec": part("codec", config.codec),
-        "aggregator": part("aggregator", config.aggregator),
-        "server_optimizer": OnTrained(part("server-optimizer", config.server_optimizer), trainable),
+        "aggregator": aggregator(config.aggregator),
+        "server_optimizer": part("server-optimizer", config.server_optimizer),
+        "trainable": trainable,
         "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
         "control_variate": control,
         "client_state_rounds": ClientStateRounds() if pipeline_settings(config).remembers else None,
@@ -101,7 +101,7 @@ def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
 
 def server_state(strategy: Strategy) -> StrategyState | None:
     """Return what of a strategy a checkpoint has to keep: nothing of Flower's own."""
-    return strategy if isinstance(strategy, DeltaFedAvg) else None
+    return strategy.parts if isinstance(strategy, DeltaFedAvg) else None
 
 
 def _evaluation(

@@ -27,6 +27,11 @@ def num_bytes(parameters: Parameters) -> int:
     return sum(len(tensor) for tensor in parameters.tensors)
 
 
+def without_parameters(result: FitRes) -> FitRes:
+    """Return what a participant says of its training, without the update, which may be large."""
+    return replace(result, parameters=Parameters([], ""))
+
+
 def decode_reply(
     reply: Reply, decode: Callable[[RecordDict], Answer]
 ) -> tuple[Reply, Answer | None]:

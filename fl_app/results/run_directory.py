@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
-from flwr.common import Parameters
 from flwr.common.logger import log
 from numpy.typing import NDArray
 from safetensors.numpy import save
@@ -36,7 +35,6 @@ from fl_app.core.errors import UserError
 from fl_app.results.metrics_log import decode_rounds, encode_round, finite_or_null
 from fl_app.results.records import RoundReport
 from strategies.core.client_update import Arrays
-from strategies.core.npy import decode_arrays
 
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
@@ -109,10 +107,10 @@ class RunDirectory:
             self.reports = decode_rounds(file)
         self.weights = weights
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Append the round to `metrics.jsonl`; never ends the run."""
         self.reports.append(report)
-        self.weights = decode_arrays(parameters.tensors)
+        self.weights = weights
         self._try(METRICS, lambda path: append_durably(path, encode_round(report)))
         return None
 
@@ -145,27 +143,6 @@ class RunDirectory:
         contiguous = {key: np.asarray(array, order="C") for key, array in tensors.items()}
         content = save(contiguous, dict(metadata))
         return self._try(name, lambda path: write_atomically(path, content))
-
-    def write_history_plot(self, title: str) -> None:
-        """Write `history.png` from the rounds so far."""
-        from fl_app.plots.training_curves import (
-            plot_history,  # a second to import: not before the first round
-        )
-
-        central = [report.central for report in self.reports]
-        federated = [report.federated for report in self.reports]
-        self.write_plot(
-            "history.png",
-            lambda path: plot_history(
-                rounds=[report.server_round for report in self.reports],
-                central_accuracy=[score.accuracy if score else None for score in central],
-                central_loss=[score.loss if score else None for score in central],
-                federated_accuracy=[score.accuracy if score else None for score in federated],
-                federated_loss=[score.loss if score else None for score in federated],
-                path=path,
-                title=title,
-            ),
-        )
 
     def write_plot(self, name: str, draw: Callable[[Path], None]) -> None:
         """Let `draw` write a picture to the path that it is given."""

@@ -4,10 +4,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from flwr.common import Parameters
-from flwr.server.strategy import Strategy
-
 from fl_app.results.records import Score, as_number
+from fl_app.rounds.round_strategy import RoundStrategy
+from strategies.core.npy import GlobalWeights
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class CentralScore:
 class CentralEvaluation:
     """Evaluates on the server in a thread, so that the participants need not wait for it."""
 
-    def __init__(self, strategy: Strategy, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, strategy: RoundStrategy, thread: ThreadPoolExecutor) -> None:
         """Set up.
 
         Args:
@@ -31,13 +30,13 @@ class CentralEvaluation:
         self._strategy = strategy
         self._thread = thread
 
-    def begin(self, server_round: int, parameters: Parameters) -> Future[CentralScore]:
+    def begin(self, server_round: int, weights: GlobalWeights) -> Future[CentralScore]:
         """Start to evaluate the global weights after a round."""
-        return self._thread.submit(self._evaluate, server_round, parameters)
+        return self._thread.submit(self._evaluate, server_round, weights)
 
-    def _evaluate(self, server_round: int, parameters: Parameters) -> CentralScore:
+    def _evaluate(self, server_round: int, weights: GlobalWeights) -> CentralScore:
         start = time.monotonic()
-        evaluated = self._strategy.evaluate(server_round=server_round, parameters=parameters)
+        evaluated = self._strategy.evaluate(server_round, weights)
         if evaluated is None:
             return CentralScore(None, 0.0)
         loss, metrics = evaluated

@@ -7,7 +7,7 @@ from logging import WARNING
 from typing import cast
 
 from flwr.app import RecordDict
-from flwr.common import EvaluateRes, FitRes, Parameters
+from flwr.common import EvaluateRes
 from flwr.common.logger import log
 from flwr.compat.common.recorddict_compat import (
     evaluateins_to_recorddict,
@@ -18,7 +18,6 @@ from flwr.compat.common.recorddict_compat import (
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.compat.grid_client_proxy import GridClientProxy
-from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid
 
 from fl_app.messaging.reorder_buffer import ReorderBuffer
@@ -28,16 +27,18 @@ from fl_app.messaging.replies import (
     describe_one,
     evaluation_in,
     num_bytes,
+    without_parameters,
 )
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
 from fl_app.results.records import ParticipantReport, Score, as_number
 from fl_app.rounds.round_results import AggregateResult, EvaluateResult, TrainResult
+from fl_app.rounds.round_strategy import RoundStrategy
+from fl_app.secure_aggregation.flower_workflow import Configured
 from fl_app.secure_aggregation.server import SecureTraining
 from fl_app.secure_aggregation.settings import SecureSettings
-from strategies.core.client_update import participant_order
+from strategies.core.client_update import AggregationError, participant_order
 from strategies.core.clients import counts, participant_of
-from strategies.delta_fedavg import DeltaFedAvg
-from strategies.privacy.gaussian_mean import PrivateMean
+from strategies.core.npy import GlobalWeights
 
 # Replies that may be held back for those before them; more wait at Flower's.
 _WINDOW = 16
@@ -50,7 +51,7 @@ class Phases:
         self,
         grid: Grid,
         client_manager: ClientManager,
-        strategy: Strategy,
+        strategy: RoundStrategy,
         deadline: float | None = None,
         secure: SecureSettings | None = None,
     ) -> None:
@@ -59,7 +60,7 @@ class Phases:
         Args:
             grid: Flower's connection to the nodes.
             client_manager: Who is connected, for the strategy to sample from.
-            strategy: Any Flower strategy.
+            strategy: Samples, aggregates, and averages what participants report.
             deadline: Seconds after which a phase goes on without those still missing.
             secure: How updates are aggregated under masks; `None` if they are not.
         """
@@ -69,35 +70,22 @@ class Phases:
         self._deadline = deadline
         self._secure = None
         if secure is not None:
-            private = self._private_mean()
-            seen = None if private is None or secure.noise_std == 0 else private.charge
-            self._secure = SecureTraining(grid, client_manager, secure, deadline, seen)
+            charge = strategy.charge if secure.noise_std > 0 else None
+            self._secure = SecureTraining(grid, client_manager, secure, deadline, charge)
 
-    def train(self, server_round: int, parameters: Parameters) -> TrainResult:
+    def train(self, server_round: int, weights: GlobalWeights) -> TrainResult:
         """Let the sampled participants train, and take in what they return as it comes."""
         start = time.monotonic()
         configured = sorted(
-            self._strategy.configure_fit(
-                server_round=server_round,
-                parameters=parameters,
-                client_manager=self._client_manager,
-            ),
+            self._strategy.begin_round(server_round, weights, self._client_manager),
             key=lambda pair: participant_order(participant_of(pair[0])),
         )
         sent = {participant_of(proxy): num_bytes(ins.parameters) for proxy, ins in configured}
         if self._secure is not None:
-            got = self._secure.collect(server_round, configured)
-            return TrainResult(
-                server_round,
-                sent | {name: traffic.down for name, traffic in got.traffic.items()},
-                _sizes(got.results) | {name: traffic.up for name, traffic in got.traffic.items()},
-                got.replies,
-                got.results,
-                time.monotonic() - start,
-            )
+            return self._train_under_masks(self._secure, server_round, weights, configured, sent)
         trained = TrainResult(server_round, sent)
         in_turn: ReorderBuffer[Reply] = ReorderBuffer(list(sent))
-        enough = self._num_needed()
+        enough = self._strategy.replies_needed(self._client_manager.num_available())
         replies = self._exchange(
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
             MessageType.TRAIN,
@@ -110,42 +98,65 @@ class Phases:
                 self._take(trained, reply)
         return replace(trained, seconds=time.monotonic() - start)
 
+    def _train_under_masks(
+        self,
+        secure: SecureTraining,
+        server_round: int,
+        weights: GlobalWeights,
+        configured: Configured,
+        sent: dict[str, int],
+    ) -> TrainResult:
+        """Let the sampled participants train, and take in the sum of what they return."""
+        start = time.monotonic()
+        got = secure.collect(server_round, weights.arrays, configured)
+        if got.mean is not None:
+            try:
+                self._strategy.receive_sum(server_round, got.results, got.mean)
+            except AggregationError as error:
+                log(WARNING, "round %s: %s", server_round, error)
+        return TrainResult(
+            server_round,
+            sent | {name: traffic.down for name, traffic in got.traffic.items()},
+            {name: traffic.up for name, traffic in got.traffic.items()},
+            got.replies,
+            got.results,
+            time.monotonic() - start,
+        )
+
     def _take(self, trained: TrainResult, reply: Reply) -> None:
-        """Decode a reply, and let the strategy receive it if it can do that before the end."""
+        """Decode a reply, and let the strategy receive it; what is kept of it has no parameters."""
         reply, result = decode_reply(reply, lambda content: recorddict_to_fitres(content, False))
         trained.replies.append(reply)
         if result is None:
             return
         trained.bytes_up[participant_of(reply.proxy)] = num_bytes(result.parameters)
-        if isinstance(self._strategy, DeltaFedAvg):
-            self._strategy.receive(trained.server_round, reply.proxy, result)
-            result = replace(result, parameters=Parameters([], ""))
-        trained.results.append((reply.proxy, result))
+        self._strategy.receive(trained.server_round, reply.proxy, result)
+        trained.results.append((reply.proxy, without_parameters(result)))
 
     def aggregate(self, trained: TrainResult) -> AggregateResult:
         """Let the strategy aggregate what came back."""
         start = time.monotonic()
-        private = self._private_mean()
-        clip_norm = None if private is None else private.clip_norm  # aggregating may move it
-        new_parameters, metrics = self._strategy.aggregate_fit(
-            server_round=trained.server_round,
-            results=trained.results,
-            failures=as_exceptions(trained.replies),
+        before = self._strategy.privacy_spent()  # aggregating may move the clip norm
+        new_weights, metrics = self._strategy.finish_round(
+            trained.server_round, as_exceptions(trained.replies)
         )
+        spent = self._strategy.privacy_spent()
         return AggregateResult(
-            parameters=new_parameters,
+            weights=new_weights,
             participants=self._describe(trained),
             train_loss=as_number(metrics.get("train-loss")),
             train_accuracy=as_number(metrics.get("train-accuracy")),
-            epsilon=None if private is None else private.ledger.epsilon(),
-            clip_norm=clip_norm,
+            epsilon=None if spent is None else spent.epsilon,
+            clip_norm=None if before is None else before.clip_norm,
             seconds=trained.seconds + time.monotonic() - start,
         )
 
-    def evaluate(self, server_round: int, parameters: Parameters) -> EvaluateResult:
+    def evaluate(self, server_round: int, weights: GlobalWeights) -> EvaluateResult:
         """Let the sampled participants evaluate the global weights on their own data."""
-        configured = self._strategy.configure_evaluate(
-            server_round=server_round, parameters=parameters, client_manager=self._client_manager
+        configured = self._strategy.flower.configure_evaluate(
+            server_round=server_round,
+            parameters=weights.parameters,
+            client_manager=self._client_manager,
         )
         replies = self._exchange(
             [_instruction(proxy, evaluateins_to_recorddict(i, True)) for proxy, i in configured],
@@ -154,7 +165,7 @@ class Phases:
         )
         decoded = [decode_reply(reply, recorddict_to_evaluateres) for reply in replies]
         results = [(reply.proxy, result) for reply, result in decoded if result is not None]
-        bytes_down = len(configured) * num_bytes(parameters)
+        bytes_down = len(configured) * num_bytes(weights.parameters)
         return self._scored(server_round, [reply for reply, _ in decoded], results, bytes_down)
 
     def received(self, server_round: int, trained: TrainResult) -> EvaluateResult:
@@ -179,7 +190,7 @@ class Phases:
         bytes_down: int,
     ) -> EvaluateResult:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
-        loss, metrics = self._strategy.aggregate_evaluate(
+        loss, metrics = self._strategy.flower.aggregate_evaluate(
             server_round=server_round, results=list(results), failures=as_exceptions(replies)
         )
         score = None
@@ -187,16 +198,6 @@ class Phases:
             examples = sum(result.num_examples for _, result in results if counts(result))
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
         return EvaluateResult(score, failed, bytes_down)
-
-    def _private_mean(self) -> PrivateMean | None:
-        aggregator = getattr(self._strategy, "aggregator", None)
-        return aggregator if isinstance(aggregator, PrivateMean) else None
-
-    def _num_needed(self) -> int | None:
-        """Return how many replies complete a round, where more than those are sampled."""
-        if not isinstance(self._strategy, DeltaFedAvg) or self._strategy.over_selection == 0:
-            return None
-        return self._strategy.num_needed(self._client_manager.num_available())
 
     def _exchange(
         self,
@@ -218,9 +219,7 @@ class Phases:
 
     def _describe(self, trained: TrainResult) -> tuple[ParticipantReport, ...]:
         answers = {participant_of(proxy): result for proxy, result in trained.results}
-        rejections = {}
-        if isinstance(self._strategy, DeltaFedAvg):
-            rejections = {error.participant: error.reason for error in self._strategy.rejections}
+        rejections = self._strategy.rejections()
         reports = []
         for reply in trained.replies:
             name = participant_of(reply.proxy)
@@ -228,10 +227,6 @@ class Phases:
             up, down = trained.bytes_up.get(name, 0), trained.bytes_down[name]
             reports.append(describe_one(failure, reply, answers.get(name), up, down))
         return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
-
-
-def _sizes(results: Sequence[tuple[ClientProxy, FitRes]]) -> dict[str, int]:
-    return {participant_of(proxy): num_bytes(result.parameters) for proxy, result in results}
 
 
 def _instruction(proxy: ClientProxy, content: RecordDict) -> Instruction:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from flwr.common import Parameters
 from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
@@ -17,20 +16,23 @@ from fl_app.results.records import RoundReport
 from fl_app.rounds.central_evaluation import CentralEvaluation, CentralScore
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import EvaluateResult, TrainResult
+from fl_app.rounds.round_strategy import RoundStrategy, round_strategy
 from fl_app.secure_aggregation.settings import SecureSettings
-from strategies.core.npy import decode_arrays
+from strategies.core.client_update import Arrays
+from strategies.core.npy import GlobalWeights
 from strategies.privacy.accountant import BudgetSpent
 
 
 class RoundHook(Protocol):
     """Something that happens after each round; hooks run in the order they are given."""
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Look at a round, the initial evaluation (round 0) included.
 
         Args:
             report: What happened.
-            parameters: The global weights after the round.
+            weights: The global weights after the round, one array per parameter; not to be
+                written to.
 
         Returns:
             Why the run should end here, as a sentence; `None` lets it go on.
@@ -104,34 +106,41 @@ class FederatedWorkflow:
             QuorumError: If too few participants are connected for too long.
         """
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="evaluation") as thread:
-            return self._run(grid, context, CentralEvaluation(context.strategy, thread))
+            strategy = round_strategy(context.strategy)
+            return self._run(grid, context, strategy, CentralEvaluation(strategy, thread))
 
-    def _run(self, grid: Grid, context: LegacyContext, evaluation: CentralEvaluation) -> str:
+    def _run(
+        self,
+        grid: Grid,
+        context: LegacyContext,
+        strategy: RoundStrategy,
+        evaluation: CentralEvaluation,
+    ) -> str:
         """Evaluate the initial model, wait for the participants, and go through the rounds."""
-        settings, strategy = self._settings, context.strategy
-        manager = context.client_manager
+        settings, manager = self._settings, context.client_manager
         participants = ClientRegistry(grid, manager, settings.dataset)
         phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
-        parameters = strategy.initialize_parameters(client_manager=manager)
-        if parameters is None:
+        initial_parameters = strategy.flower.initialize_parameters(client_manager=manager)
+        if initial_parameters is None:
             raise ValueError("the strategy has no initial_parameters; the server sets them")
+        weights = GlobalWeights.decode(initial_parameters)
 
         if self._done is None:
-            initial = evaluation.begin(0, parameters)
+            initial = evaluation.begin(0, weights)
             participants.refresh()
             report = _with_central(RoundReport(0), initial)
-            reason = self._after_round(report, parameters)
+            reason = self._after_round(report, weights)
             if reason is not None:
                 return reason
         participants.wait_for(settings.num_participants, settings.quorum_deadline)
         rounds = range((self._done or 0) + 1, context.config.num_rounds + 1)
-        reason = self._run_rounds(rounds, parameters, participants, phases, evaluation)
+        reason = self._run_rounds(rounds, weights, participants, phases, evaluation)
         return reason or f"all {context.config.num_rounds} rounds are done"
 
     def _run_rounds(
         self,
         rounds: range,
-        parameters: Parameters,
+        weights: GlobalWeights,
         participants: ClientRegistry,
         phases: Phases,
         evaluation: CentralEvaluation,
@@ -142,34 +151,34 @@ class FederatedWorkflow:
         try:
             for server_round in rounds:
                 participants.wait_for(settings.min_fit_clients, settings.quorum_deadline)
-                trained = phases.train(server_round, parameters)
+                trained = phases.train(server_round, weights)
                 if pending is not None:
                     received = phases.received(pending.report.server_round, trained)
                     report, pending = _with_federated(pending.evaluated(), received), None
-                    if (reason := self._after_round(report, parameters)) is not None:
+                    if (reason := self._after_round(report, weights)) is not None:
                         return reason
-                report, parameters = _aggregate(trained, parameters, phases)
-                current = _Unreported(report, evaluation.begin(server_round, parameters))
+                report, weights = _aggregate(trained, weights, phases)
+                current = _Unreported(report, evaluation.begin(server_round, weights))
                 if settings.evaluate_with_training and server_round < rounds[-1]:
                     pending = current
                     continue
-                report = _evaluated_by_all(current, parameters, phases)
-                if (reason := self._after_round(report, parameters)) is not None:
+                report = _evaluated_by_all(current, weights, phases)
+                if (reason := self._after_round(report, weights)) is not None:
                     return reason
         except BudgetSpent as end:
             if pending is not None:
-                report = _evaluated_by_all(pending, parameters, phases)
-                self._after_round(report, parameters)
+                report = _evaluated_by_all(pending, weights, phases)
+                self._after_round(report, weights)
             return str(end)
         except Exception:
             if pending is not None:  # its work is done, only a score is missing
-                self._after_round(pending.evaluated(), parameters)
+                self._after_round(pending.evaluated(), weights)
             raise
         return None
 
-    def _after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def _after_round(self, report: RoundReport, weights: GlobalWeights) -> str | None:
         """Run every hook, and return the first reason to stop."""
-        reasons = [hook.after_round(report, parameters) for hook in self._hooks]
+        reasons = [hook.after_round(report, weights.arrays) for hook in self._hooks]
         return next((reason for reason in reasons if reason is not None), None)
 
 
@@ -185,15 +194,15 @@ class _Unreported:
 
 
 def _aggregate(
-    trained: TrainResult, parameters: Parameters, phases: Phases
-) -> tuple[RoundReport, Parameters]:
+    trained: TrainResult, weights: GlobalWeights, phases: Phases
+) -> tuple[RoundReport, GlobalWeights]:
     """Aggregate what was trained; return the new weights, and what there is to say so far."""
     fit = phases.aggregate(trained)
-    new_parameters = fit.parameters or parameters
+    new_weights = fit.weights or weights
     report = RoundReport(
         server_round=trained.server_round,
-        aggregated=fit.parameters is not None,
-        relative_update=_relative_update(parameters, new_parameters),
+        aggregated=fit.weights is not None,
+        relative_update=_relative_update(weights, new_weights),
         train_loss=fit.train_loss,
         train_accuracy=fit.train_accuracy,
         epsilon=fit.epsilon,
@@ -203,13 +212,13 @@ def _aggregate(
         bytes_down=sum(p.bytes_down for p in fit.participants),
         fit_seconds=fit.seconds,
     )
-    return report, new_parameters
+    return report, new_weights
 
 
-def _evaluated_by_all(current: _Unreported, parameters: Parameters, phases: Phases) -> RoundReport:
+def _evaluated_by_all(current: _Unreported, weights: GlobalWeights, phases: Phases) -> RoundReport:
     """Let the participants evaluate the new model, in messages of their own."""
     start = time.monotonic()
-    federated = phases.evaluate(current.report.server_round, parameters)
+    federated = phases.evaluate(current.report.server_round, weights)
     report = _with_federated(current.evaluated(), federated)
     return replace(report, evaluate_seconds=time.monotonic() - start)
 
@@ -228,12 +237,12 @@ def _with_federated(report: RoundReport, evaluation: EvaluateResult) -> RoundRep
     )
 
 
-def _relative_update(old: Parameters, new: Parameters) -> float:
+def _relative_update(old: GlobalWeights, new: GlobalWeights) -> float:
     """Return |new - old| / |old|, in Euclidean norms."""
     if new is old:
         return 0.0
     update = weights = 0.0
-    for w_old, w_new in zip(decode_arrays(old.tensors), decode_arrays(new.tensors), strict=True):
+    for w_old, w_new in zip(old.arrays, new.arrays, strict=True):
         update += float(np.sum(np.square(w_new - w_old, dtype=np.float64)))
         weights += float(np.sum(np.square(w_old, dtype=np.float64)))
     return math.sqrt(update / weights) if weights > 0 else math.inf

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from flwr.common import FitRes, Parameters
+from flwr.common import FitRes
 from flwr.server.client_proxy import ClientProxy
 
 from fl_app.messaging.transport import Reply
 from fl_app.results.records import ParticipantReport, Score
+from strategies.core.npy import GlobalWeights
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class TrainResult:
         bytes_down: What each participant was sent.
         bytes_up: What each participant that answered sent.
         replies: What became of each instruction, without the contents.
-        results: The answers among them, in the order of the participants; without their
-            parameters where the strategy has received these.
+        results: The answers among them, in the order of the participants, without parameters:
+            the strategy has received these.
         seconds: Wall-clock time of the exchange.
     """
 
@@ -36,7 +37,7 @@ class AggregateResult:
     """Outcome of training and aggregation.
 
     Attributes:
-        parameters: The new global weights; `None` leaves the global model as it was.
+        weights: The new global weights; `None` leaves the global model as it was.
         participants: Everybody who was asked, sorted.
         train_loss: Mean training loss over the examples of those whose update counted.
         train_accuracy: Likewise.
@@ -45,7 +46,7 @@ class AggregateResult:
         seconds: Wall-clock time, aggregation included.
     """
 
-    parameters: Parameters | None
+    weights: GlobalWeights | None
     participants: tuple[ParticipantReport, ...]
     train_loss: float | None
     train_accuracy: float | None

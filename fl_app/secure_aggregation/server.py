@@ -4,21 +4,18 @@ The cryptography and the order of the protocol are those of flwr's `SecAggPlusWo
 surrounds it is ours: the range of the whole numbers, deadlines, checked answers, dropouts by
 name, and a look at the sum before it counts.
 
-Every participant whose delta is in the sum is given the mean as its update. The weighted mean of
-equal updates is that update, so the strategy needs to know nothing of all this.
+What comes of it is one mean, and the names of those whose deltas are in it.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from logging import WARNING
 from typing import cast
 
 import numpy as np
 from flwr.app import RecordDict
-from flwr.common import ndarrays_to_parameters
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.compat import LegacyContext
@@ -26,12 +23,12 @@ from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 from flwr.serverapp import Grid
-from numpy.typing import NDArray
 
 from fl_app.messaging.fit_config import NUM_EXAMPLES_KEY
+from fl_app.messaging.replies import without_parameters
 from fl_app.messaging.transport import Reply
 from fl_app.secure_aggregation.channel import SecureChannel, Stage, Traffic
-from fl_app.secure_aggregation.fixed_point import SecureRange, secure_range
+from fl_app.secure_aggregation.fixed_point import secure_range
 from fl_app.secure_aggregation.flower_workflow import (
     Configured,
     FitResults,
@@ -47,15 +44,11 @@ from fl_app.secure_aggregation.reply_validation import (
     check_key_shares,
     check_public_keys,
 )
-from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS, SecureSettings, check_value
-from strategies.core.client_update import AggregationError
+from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS, SecureSettings
+from fl_app.secure_aggregation.sum_validation import NoSum, check_enough, checked_mean
+from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.clients import participant_of
-from strategies.core.npy import decode_arrays
-from strategies.core.vectors import unravel, num_values
-
-
-class NoSum(Exception):  # noqa: N818 - an outcome, whoever is at fault
-    """The round gave no sum that may be used; the message says why."""
+from strategies.core.vectors import num_values, unravel
 
 
 @dataclass(frozen=True)
@@ -64,12 +57,15 @@ class Collected:
 
     Attributes:
         replies: One per participant that was asked; those with content are in the sum.
-        results: Of those in the sum: its own count and metrics, and the mean as its update.
+        results: What those in the sum say of their training; without parameters.
+        mean: The mean of their deltas, weighted by their numbers of examples; `None` where the
+            round gave no sum.
         traffic: Bytes up and down, by participant.
     """
 
     replies: list[Reply]
     results: FitResults
+    mean: Arrays | None
     traffic: dict[str, Traffic]
 
 
@@ -101,15 +97,22 @@ class SecureTraining:
         self._charge = charge
         silence_flower_workflow()
 
-    def collect(self, server_round: int, configured: Configured) -> Collected:
-        """Run a round; who drops out is named, and a round without a sum changes nothing."""
+    def collect(self, server_round: int, weights: Arrays, configured: Configured) -> Collected:
+        """Run a round; who drops out is named, and a round without a sum changes nothing.
+
+        Args:
+            server_round: The round.
+            weights: The global weights, for their shapes and dtypes.
+            configured: Who takes part, and what each is asked to do.
+        """
         start = time.monotonic()
         proxies = {p.node_id: p for p in (cast(GridClientProxy, proxy) for proxy, _ in configured)}
         channel = SecureChannel(self._grid, proxies, server_round)
         results: FitResults = []
+        mean: Arrays | None = None
         reason = ""
         try:
-            results = self._train(channel, _who_announced(configured, channel))
+            results, mean = self._train(channel, _who_announced(configured, channel), weights)
         except NoSum as error:
             reason = f"secure aggregation gave no sum: {error}"
             log(WARNING, "round %s: %s", server_round, reason)
@@ -122,13 +125,18 @@ class SecureTraining:
             for proxy in proxies.values()
             for name in (participant_of(proxy),)
         ]
-        return Collected(replies, results, channel.traffic)
+        return Collected(replies, results, mean, channel.traffic)
 
-    def _train(self, channel: SecureChannel, configured: Configured) -> FitResults:
-        """Run the protocol among those who announced what they hold; return who is in the sum."""
+    def _train(
+        self, channel: SecureChannel, configured: Configured, like: Arrays
+    ) -> tuple[FitResults, Arrays]:
+        """Run the protocol among those who announced what they hold.
+
+        Returns:
+            Who is in the sum, and the mean of their deltas, shaped like `like`.
+        """
         if len(configured) < MIN_PARTICIPANTS:
             raise NoSum(f"{len(configured)} participants can take part, {MIN_PARTICIPANTS} must")
-        like = decode_arrays(configured[0][1].parameters.tensors)
         announced = {
             cast(GridClientProxy, proxy).node_id: int(proxy.properties[NUM_EXAMPLES_KEY])
             for proxy, _ in configured
@@ -146,14 +154,14 @@ class SecureTraining:
         if not handover.results:
             raise NoSum("too few of those who trained were left to unmask it")
         try:
-            mean = _checked_mean(handover.results, plan, self._settings)
+            mean = checked_mean(handover.results, plan, self._settings)
         except NoSum:
             if self._charge is not None:
                 with suppress(AggregationError):  # it is over the budget, and kept back anyway
                     self._charge([participant_of(proxy) for proxy, _ in handover.results])
             raise
-        parameters = ndarrays_to_parameters(unravel(mean.astype(np.float32), like))
-        return [(proxy, replace(r, parameters=parameters)) for proxy, r in handover.results]
+        results = [(proxy, without_parameters(result)) for proxy, result in handover.results]
+        return results, unravel(mean.astype(np.float32), like)
 
     def _run_stages(
         self,
@@ -169,16 +177,16 @@ class SecureTraining:
         channel.stage = Stage("sending its public keys", check_public_keys, short)
         workflow.setup_stage(grid, context, state)
         forget_the_missing(state)
-        _check_enough(state, channel)
+        check_enough(state, channel)
 
         channel.stage = Stage("sharing its keys", check_encrypted_shares, short)
         workflow.share_keys_stage(grid, context, state)
         forget_the_missing(state)
-        _check_enough(state, channel)
+        check_enough(state, channel)
 
         channel.stage = Stage("training", check_masked, self._deadline)
         workflow.collect_masked_vectors_stage(grid, context, state)
-        _check_enough(state, channel)
+        check_enough(state, channel)
         if len(state.active_node_ids) < self._settings.min_updates:
             raise NoSum(
                 f"{len(state.active_node_ids)} updates came, {self._settings.min_updates} are "
@@ -205,47 +213,3 @@ def _who_announced(configured: Configured, channel: SecureChannel) -> Configured
                 f"it announced {count!r} as its number of examples, a positive number is needed"
             )
     return able
-
-
-def _check_enough(state: WorkflowState, channel: SecureChannel) -> None:
-    """Raise unless everybody's secrets can be reconstructed by those who are left."""
-    if not state.active_node_ids:
-        raise NoSum("nobody is left")
-    for node in state.sampled_node_ids:
-        left = len(state.nid_to_neighbours[node] & state.active_node_ids)
-        if left < state.threshold:
-            name = participant_of(channel.proxies[node])
-            raise NoSum(
-                f"of the {state.num_shares} who hold shares of the keys of participant {name} "
-                f"{left} are left after {channel.stage.words}, {state.threshold} are needed "
-                "(secure-threshold)"
-            )
-
-
-def _checked_mean(
-    results: FitResults, plan: SecureRange, settings: SecureSettings
-) -> NDArray[np.float64]:
-    """Return the mean that was unmasked, unless honest participants cannot have it.
-
-    Nothing can be said of a single update under masks. Of their mean one can: a wrong mask
-    scatters it over the whole range, and no mean of clipped deltas is longer than one of them.
-    """
-    (vector,) = decode_arrays(results[0][1].parameters.tensors)
-    mean, check = vector[:-1], float(vector[-1])
-    error = plan.error_bound([result.num_examples for _, result in results])
-    if not abs(check - check_value(plan.clipping_range)) <= error:
-        raise NoSum(
-            "the masks do not cancel, or a weight under them is not that of the values: somebody "
-            "sent something wrong, and who cannot be known"
-        )
-    norm, longest = (
-        float(np.linalg.norm(mean)),
-        settings.longest_mean(mean.size) + error * math.sqrt(mean.size),
-    )
-    if not norm <= longest:
-        raise NoSum(
-            f"the mean has a norm of {norm:g}, and that of deltas clipped to "
-            f"{settings.clip_norm:g} cannot be longer than {longest:g}: somebody did not clip, "
-            "and who cannot be known"
-        )
-    return mean

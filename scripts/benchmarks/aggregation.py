@@ -1,7 +1,7 @@
 """Aggregation, measured against one pass over the bytes and against Flower's own."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -66,15 +66,15 @@ def _updates(results: Sequence[FitRes]) -> list[ClientUpdate]:
 
 def product(results: Sequence[FitRes]) -> Arrays:
     """Decode, check and add up the replies as the strategy does, one after the other."""
-    fold = weighted_mean.begin()
+    total = weighted_mean.begin()
     like: Arrays | None = None
     for i, result in enumerate(results):
         delta = decode_arrays(result.parameters.tensors)
         update = ClientUpdate(str(i), delta, result.num_examples)
         like = like or delta
         check_update(update, like)
-        fold.add(update)
-    return fold.result()
+        total.add(update)
+    return total.result()
 
 
 def measure_aggregation(size: Size, repeats: int) -> list[Row]:
@@ -106,7 +106,10 @@ def measure_aggregation(size: Size, repeats: int) -> list[Row]:
         repeats,
     )
     gigabytes = sum(array.nbytes for array in arrays) / 1e9
-    table = f"aggregation of {size.name}"
+    return _rows(f"aggregation of {size.name}", seconds, gigabytes)
+
+
+def _rows(table: str, seconds: Mapping[str, Sequence[float]], gigabytes: float) -> list[Row]:
     return [
         Row(
             table,

@@ -15,11 +15,12 @@ import numpy as np
 from flwr.app import Context
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
+from flwr.common import NDArrays, Scalar
 from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.rounds.phases import Phases
+from fl_app.rounds.round_strategy import round_strategy
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.settings import SecureSettings
 from fl_app.tasks.parameters import get_weights
@@ -28,6 +29,7 @@ from scripts.harness.in_process_grid import InProcessGrid
 from scripts.repository import default_run_config
 from strategies import DeltaFedAvg
 from strategies.core.client_update import DELTA, UPDATE_KEY
+from strategies.core.npy import GlobalWeights
 
 _WEIGHTS = get_weights(build_model("simple-cnn", 0))
 _CLIP_NORM = 1.0
@@ -65,14 +67,14 @@ def rounds(num_participants: int, secure: bool) -> Callable[[], tuple[float, int
     manager = SimpleClientManager()
     ClientRegistry(grid, manager).refresh()
     settings = SecureSettings(_CLIP_NORM) if secure else None
-    phases = Phases(grid, manager, DeltaFedAvg(), None, settings)
-    parameters = ndarrays_to_parameters(_WEIGHTS)
+    phases = Phases(grid, manager, round_strategy(DeltaFedAvg()), None, settings)
+    weights = GlobalWeights(_WEIGHTS)
 
     def run() -> tuple[float, int, int]:
         start = time.process_time()
-        fit = phases.aggregate(phases.train(1, parameters))
+        fit = phases.aggregate(phases.train(1, weights))
         seconds = time.process_time() - start
-        if fit.parameters is None:
+        if fit.weights is None:
             raise RuntimeError("the round gave no model")
         up, down = (
             sum(getattr(p, b) for p in fit.participants) for b in ("bytes_up", "bytes_down")

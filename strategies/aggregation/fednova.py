@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from strategies.aggregation.base import Aggregator
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate, steps_of
 
 
 @dataclass(frozen=True)
-class NormalisedMean:
+class NormalisedMean(Aggregator):
     """Average the deltas per local step, and go as many steps as were taken on average.
 
     With p_i the share of the examples and tau_i the local steps:

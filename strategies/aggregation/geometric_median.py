@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from strategies.aggregation.base import check_same_form
+from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.core.client_update import Arrays, ClientUpdate
 from strategies.core.vectors import ravel, unravel
 
 
 @dataclass(frozen=True)
-class GeometricMedian:
+class GeometricMedian(Aggregator):
     """Take the point with the least sum of distances to all updates, each counted once.
 
     Found by the smoothed Weiszfeld iteration from the coordinate median: each step is a mean in

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.server.strategy.aggregate import aggregate_krum
 
-from strategies.aggregation.base import check_same_form
+from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
 from strategies.core.vectors import ravel, unravel
 
 
 @dataclass(frozen=True)
-class Krum:
+class Krum(Aggregator):
     """Take the one update that is nearest to its n - f - 2 nearest neighbours.
 
     Attributes:
@@ -42,7 +42,7 @@ class Krum:
 
 
 @dataclass(frozen=True)
-class MultiKrum:
+class MultiKrum(Aggregator):
     """Average the updates with the best Krum scores, each counted once.
 
     Attributes:

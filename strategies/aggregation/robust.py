@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from flwr.server.strategy.aggregate import aggregate_median, aggregate_trimmed_avg
 
-from strategies.aggregation.base import check_same_form
+from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import Arrays, ClientUpdate
 
@@ -37,7 +37,7 @@ def coordinate_median(updates: Sequence[ClientUpdate]) -> Arrays:
 
 
 @dataclass(frozen=True)
-class TrimmedMean:
+class TrimmedMean(Aggregator):
     """Average each coordinate after dropping its extremes.
 
     Of n updates, the floor(trim_fraction * n) lowest and highest values of a coordinate are
@@ -63,7 +63,7 @@ class TrimmedMean:
 
 
 @dataclass(frozen=True)
-class NormClippedMean:
+class NormClippedMean(Aggregator):
     """Scale down every delta that is longer than `max_norm`, then average, each counted once.
 
     Bounds how far one participant can move the model, whatever it sends.

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
+from strategies.aggregation.base import Aggregator
+from strategies.core.client_update import (
+    AggregationError,
+    Arrays,
+    ClientUpdate,
+    UpdateSum,
+    check_alike,
+)
 from strategies.native import sum_kernels
 
 _HELD = 10  # updates that are added together, so that the totals are read and written once
@@ -53,6 +60,15 @@ class WeightedSum:
         self._counts.append(update.num_examples)
         self._n += update.num_examples
 
+    def add_sum(self, update_sum: UpdateSum) -> None:
+        """Add a sum of updates; it counts as the updates that are in it.
+
+        Raises:
+            AggregationError: If its arrays differ from the first update's in number or shape.
+        """
+        names = ", ".join(update_sum.participants)
+        self.add(ClientUpdate(names, update_sum.mean, update_sum.num_examples))
+
     def _add_held(self) -> None:
         before = self._totals
         if self._totals is None:
@@ -71,15 +87,6 @@ class WeightedSum:
         means = _empty_like(self._first.delta)
         _sum_up(self._arrays, self._counts, self._totals, means, self._n)
         return means
-
-
-def check_alike(first: ClientUpdate, other: ClientUpdate) -> None:
-    """Raise `AggregationError` if two updates differ in the number or shapes of arrays."""
-    if [a.shape for a in other.delta] != [a.shape for a in first.delta]:
-        raise AggregationError(
-            f"the updates of participants {first.participant} and {other.participant} "
-            "differ in shape"
-        )
 
 
 def _only_form(array: NDArray[Any]) -> NDArray[Any]:
@@ -150,7 +157,7 @@ def _sum_up_blocks(
         flat_after[block] = np.divide(total, n, out=total)
 
 
-class WeightedMean:
+class WeightedMean(Aggregator):
     """Average the deltas, each weighted by its share of the examples: step 3.
 
     Sums are kept in float64 and rounded once, to the dtype of the updates. For k float32
@@ -165,7 +172,7 @@ class WeightedMean:
         return "weighted_mean"
 
     def begin(self) -> WeightedSum:
-        """See `Folding`."""
+        """Begin a round whose updates are added up as they come."""
         return WeightedSum()
 
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from strategies.aggregation.base import Aggregator
+from strategies.aggregation.base import AggregatorFunction, as_aggregator
 from strategies.contract.comparisons import (
     bits_of,
     demand,
@@ -24,12 +24,12 @@ _NUM_UPDATES = 9
 _ROUND_OFF = 1e-5  # of values around 1, as float32
 
 
-def has_the_form_of_the_updates(aggregator: Aggregator, updates: Updates) -> None:
+def has_the_form_of_the_updates(aggregator: AggregatorFunction, updates: Updates) -> None:
     """The result has the shapes and dtypes of the updates."""
     demand_form(aggregator(updates), updates[0].delta)
 
 
-def leaves_the_updates_alone(aggregator: Aggregator, updates: Updates) -> None:
+def leaves_the_updates_alone(aggregator: AggregatorFunction, updates: Updates) -> None:
     """Updates are not changed, may be read-only, and share no memory with the result."""
     given = [replace(u, delta=[np.array(array) for array in u.delta]) for u in updates]
     before = [bits_of(u.delta) for u in given]
@@ -39,13 +39,15 @@ def leaves_the_updates_alone(aggregator: Aggregator, updates: Updates) -> None:
     aggregator([replace(u, delta=frozen(u.delta)) for u in updates])
 
 
-def is_repeatable(aggregator: Aggregator, updates: Updates) -> None:
+def is_repeatable(aggregator: AggregatorFunction, updates: Updates) -> None:
     """Equal updates give equal bits, also the second time."""
     first = [np.array(array) for array in aggregator(updates)]
     demand_same_bits(aggregator(updates), first, "the second time it gives something else")
 
 
-def does_not_see_the_order(aggregator: Aggregator, updates: Updates, order: Sequence[int]) -> None:
+def does_not_see_the_order(
+    aggregator: AggregatorFunction, updates: Updates, order: Sequence[int]
+) -> None:
     """Participants may be called otherwise: any order gives the same, but for round-off.
 
     Args:
@@ -58,14 +60,16 @@ def does_not_see_the_order(aggregator: Aggregator, updates: Updates, order: Sequ
     demand_close(shuffled, aggregator(updates), tolerance, "another order gives something else")
 
 
-def gives_identical_updates_back(aggregator: Aggregator, delta: Arrays, counts: list[int]) -> None:
+def gives_identical_updates_back(
+    aggregator: AggregatorFunction, delta: Arrays, counts: list[int]
+) -> None:
     """Where all agree, that is the result, whatever their numbers of examples."""
     same = [ClientUpdate(str(i), delta, count, 1.0) for i, count in enumerate(counts)]
     demand_close(aggregator(same), delta, 0.0, "updates that are all the same do not come back")
 
 
 def moves_with_the_updates(
-    aggregator: Aggregator, updates: Updates, shift: float, tolerance: float
+    aggregator: AggregatorFunction, updates: Updates, shift: float, tolerance: float
 ) -> None:
     """Translation equivariance: adding a number to all updates adds it to the result."""
     moved = [
@@ -77,7 +81,7 @@ def moves_with_the_updates(
     )
 
 
-def stays_among_the_updates(aggregator: Aggregator, updates: Updates) -> None:
+def stays_among_the_updates(aggregator: AggregatorFunction, updates: Updates) -> None:
     """No coordinate is less than the least or more than the greatest of the updates."""
     for parameter, array in enumerate(aggregator(updates)):
         stacked = np.stack([u.delta[parameter] for u in updates])
@@ -102,7 +106,7 @@ def _largest(updates: Updates) -> float:
     return max(float(np.abs(a).max(initial=0)) for u in updates for a in u.delta)
 
 
-def _of_updates(check: Callable[[Aggregator, Updates], None]) -> Callable[..., None]:
+def _of_updates(check: Callable[[AggregatorFunction, Updates], None]) -> Callable[..., None]:
     def drawn(build: Build, generator: np.random.Generator) -> None:
         aggregator = build()
         check(aggregator, _enough(aggregator, generator))
@@ -110,8 +114,8 @@ def _of_updates(check: Callable[[Aggregator, Updates], None]) -> Callable[..., N
     return drawn
 
 
-def _enough(aggregator: Aggregator, generator: np.random.Generator) -> Updates:
-    least: int = getattr(aggregator, "least_updates", 1)
+def _enough(aggregator: AggregatorFunction, generator: np.random.Generator) -> Updates:
+    least = as_aggregator(aggregator).least_updates
     return example_updates(generator, max(_NUM_UPDATES, least))
 
 

@@ -15,6 +15,7 @@ from strategies.contract.comparisons import (
 )
 from strategies.contract.laws import Build, Law
 from strategies.core.client_update import Arrays
+from strategies.core.state import PartWithState
 from strategies.optimization.server_optimizers import ServerOptimizer
 
 MakeOptimizer = Callable[[], ServerOptimizer]
@@ -46,8 +47,8 @@ def goes_on_from_its_state(make: MakeOptimizer, weights: Arrays, deltas: list[Ar
         expected = whole.step(expected, delta, 1.0)
         if index == len(deltas) // 2:
             second = make()
-            if hasattr(first, "state"):
-                second.load_state(first.state())  # type: ignore[attr-defined]
+            if isinstance(first, PartWithState) and isinstance(second, PartWithState):
+                second.load_state(first.state())
             first = second
         reached = first.step(reached, delta, 1.0)
     demand_same_bits(reached, expected, "after a resume it takes other steps")

@@ -60,6 +60,24 @@ class ClientUpdate:
     local_steps: float | None = None
 
 
+@dataclass(frozen=True)
+class UpdateSum:
+    """The sum of some participants' deltas, formed where the server does not see each of them.
+
+    Secure aggregation forms one under masks. It stands for the updates it is of, exactly: sums of
+    sums are the same sum.
+
+    Attributes:
+        participants: Whose updates are in it.
+        num_examples: Of all of them together.
+        mean: The sum of `n_i * delta_i` over `num_examples`, one array per parameter.
+    """
+
+    participants: tuple[str, ...]
+    num_examples: int
+    mean: Arrays
+
+
 def participant_order(participant: str) -> tuple[int, int, str]:
     """Sort key for participants: numbers by value and first, then names.
 
@@ -90,6 +108,30 @@ def check_update(update: ClientUpdate, like: Sequence[NDArray[Any]]) -> None:
     )
     if reason is not None:
         raise UpdateError(update.participant, reason)
+
+
+def check_sum(update_sum: UpdateSum, like: Sequence[NDArray[Any]]) -> None:
+    """Raise unless a sum can be added to a model of the form of `like`.
+
+    Raises:
+        AggregationError: If nobody or somebody twice is in it, its example count is not a positive
+            whole number, its form differs, or a value is not finite.
+    """
+    names = update_sum.participants
+    fault = _example_count_fault(update_sum.num_examples) or form_fault(update_sum.mean, like)
+    if not names or len(set(names)) < len(names):
+        fault = "nobody is in it, or a participant twice"
+    if reason := fault or _finiteness_fault(update_sum.mean):
+        raise AggregationError(f"the sum of {len(names)} updates cannot be used: {reason}")
+
+
+def check_alike(first: ClientUpdate, other: ClientUpdate) -> None:
+    """Raise `AggregationError` if two updates differ in the number or shapes of arrays."""
+    if [a.shape for a in other.delta] != [a.shape for a in first.delta]:
+        raise AggregationError(
+            f"the updates of participants {first.participant} and {other.participant} "
+            "differ in shape"
+        )
 
 
 def _example_count_fault(num_examples: object) -> str | None:

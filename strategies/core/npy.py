@@ -1,4 +1,4 @@
-"""Arrays from the bytes of Flower's `Parameters`, without a copy and without trust."""
+"""Arrays from the bytes of Flower's `Parameters`, without a copy and without trust; and back."""
 
 import math
 from functools import lru_cache
@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
+from flwr.common import Parameters, ndarrays_to_parameters
 from numpy.typing import NDArray
 
 # https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
@@ -84,3 +85,33 @@ def decode_arrays(tensors: list[bytes]) -> list[NDArray[Any]]:
         except ValueError as error:
             raise ValueError(f"array {index} cannot be decoded: {error}") from error
     return arrays
+
+
+class GlobalWeights:
+    """The global weights: arrays for the server, and bytes for the wire, made of them once.
+
+    Attributes:
+        arrays: One array per parameter, in model order; not to be written to.
+    """
+
+    def __init__(self, arrays: list[NDArray[Any]], parameters: Parameters | None = None) -> None:
+        """Set up.
+
+        Args:
+            arrays: The weights.
+            parameters: The same, encoded, where that is done already.
+        """
+        self.arrays = arrays
+        self._parameters = parameters
+
+    @classmethod
+    def decode(cls, parameters: Parameters) -> "GlobalWeights":
+        """Return the weights that came as bytes; `ValueError` if they cannot be decoded."""
+        return cls(decode_arrays(parameters.tensors), parameters)
+
+    @property
+    def parameters(self) -> Parameters:
+        """The weights as Flower sends them; encoded at the first call."""
+        if self._parameters is None:
+            self._parameters = ndarrays_to_parameters(self.arrays)
+        return self._parameters

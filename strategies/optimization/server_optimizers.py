@@ -25,13 +25,13 @@ from strategies.optimization.fedopt import FedOpt
 
 
 class ServerOptimizer(Protocol):
-    """Step 4 of the algorithm; one without `state` and `load_state` remembers nothing."""
+    """Step 4 of the algorithm; one that remembers something is also a `PartWithState`."""
 
     def step(self, weights: Arrays, delta: Arrays, lr_factor: float) -> Arrays:
         """Return the new global weights.
 
         Args:
-            weights: The global weights `w_t`; not changed.
+            weights: Those of the global weights `w_t` that are trained; not changed.
             delta: The aggregated delta, shaped like them; not changed.
             lr_factor: What the learning-rate schedule says of this round.
         """
@@ -202,31 +202,35 @@ def torch_adagrad(lr: float = 0.01, tau: float = 1e-3, initial: float = 0.0) -> 
     )
 
 
-class OnTrained:
-    """Lets an optimizer move what is trained; buffers move by plain addition.
+def step_trainable(
+    optimizer: ServerOptimizer,
+    weights: Arrays,
+    delta: Arrays,
+    lr_factor: float,
+    trainable: Sequence[bool] | None = None,
+) -> Arrays:
+    """Let an optimizer step what is trained; to statistics the delta is added.
 
-    A running variance has no gradient, and an adaptive step could make it negative.
+    An adaptive step could make a running variance negative.
+
+    Args:
+        optimizer: Sees the trainable arrays only.
+        weights: The global weights `w_t`.
+        delta: The aggregated delta, shaped like them.
+        lr_factor: See `ServerOptimizer.step`.
+        trainable: Of each array, whether it has a gradient; `None` means all have.
     """
-
-    def __init__(self, optimizer: ServerOptimizer, trained: Sequence[bool]) -> None:
-        """Set up; `trained` tells of each array of a model whether it has a gradient."""
-        self._optimizer = optimizer
-        self._trained = list(trained)
-        for method in ("state", "load_state"):  # it remembers what the optimizer remembers
-            if hasattr(optimizer, method):
-                setattr(self, method, getattr(optimizer, method))
-
-    def step(self, weights: Arrays, delta: Arrays, lr_factor: float = 1.0) -> Arrays:
-        """Take a step; see `ServerOptimizer.step`."""
-        pairs = list(zip(self._trained, weights, delta, strict=True))
-        moved = iter(
-            self._optimizer.step(
-                [w for trained, w, _ in pairs if trained],
-                [d for trained, _, d in pairs if trained],
-                lr_factor,
-            )
+    if trainable is None:
+        return optimizer.step(weights, delta, lr_factor)
+    triples = list(zip(trainable, weights, delta, strict=True))
+    moved = iter(
+        optimizer.step(
+            [w for trained, w, _ in triples if trained],
+            [d for trained, _, d in triples if trained],
+            lr_factor,
         )
-        return [next(moved) if trained else np.add(w, d) for trained, w, d in pairs]
+    )
+    return [next(moved) if trained else np.add(w, d) for trained, w, d in triples]
 
 
 def plain(weights: Arrays, delta: Arrays) -> Arrays:

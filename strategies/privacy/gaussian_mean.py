@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.aggregation.base import check_same_form
-from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
+from strategies.aggregation.base import Aggregator, PrivacySpent
+from strategies.core.client_update import (
+    AggregationError,
+    Arrays,
+    ClientUpdate,
+    UpdateSum,
+    check_alike,
+)
 from strategies.privacy.accountant import BudgetSpent, PrivacyLedger
 from strategies.privacy.adaptive_clipping import AdaptiveClip
 from strategies.privacy.clipping import clip, norm_of
@@ -24,7 +30,7 @@ _CLIPPED = 1 - 1e-5
 """A delta longer than this share of the clip norm counts as clipped."""
 
 
-class PrivateMean:
+class PrivateMean(Aggregator):
     """An aggregator whose result is differentially private for every participant.
 
     Every delta is clipped, once more where the participant has done it, since it may lie; every
@@ -108,11 +114,19 @@ class PrivateMean:
         if kept_back is not None:
             raise kept_back
 
+    def privacy_spent(self) -> PrivacySpent:
+        """Return the clip norm of the round to come, and the largest epsilon so far."""
+        return PrivacySpent(self.clip_norm, self.ledger.epsilon())
+
     def _multiplier_of(self, num_replies: int) -> float:
         """Return the noise multiplier of a round with so many replies."""
         if not self._participants_add_noise:
             return self.noise_multiplier
         return self.noise_multiplier * math.sqrt(num_replies / self._num_planned)
+
+    def begin(self) -> "_PrivateSum":
+        """Begin a round; what comes is held until its sum is paid for."""
+        return _PrivateSum(self)
 
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; the ledger is saved before noise is drawn.
@@ -122,32 +136,46 @@ class PrivateMean:
                 twice, or the budget does not allow to release their sum.
             Exception: If the ledger cannot be saved; nothing is released then.
         """
-        check_same_form(updates)
-        self.charge([update.participant for update in updates])
+        held = self.begin()
+        for update in updates:
+            held.add(update)
+        return held.result()
+
+    def release(self, terms: Sequence[UpdateSum]) -> Arrays:
+        """Return the noisy mean of deltas, given as equally weighted means of some of them.
+
+        Raises:
+            AggregationError: As from a call.
+            Exception: Likewise.
+        """
+        _check_terms(terms)
+        self.charge([name for term in terms for name in term.participants])
         if self._participants_add_noise:
-            return self._mean((update.delta for update in updates), 0.0)
+            return self._mean(((term.mean, len(term.participants)) for term in terms), 0.0)
         if self._adaptive is None:
-            return self._clipped_mean(updates, self.noise_multiplier)
-        mean = self._clipped_mean(updates, self._adaptive.delta_multiplier)
-        unclipped = sum(norm_of(update.delta) < self.clip_norm * _CLIPPED for update in updates)
+            return self._clipped_mean(terms, self.noise_multiplier)
+        if any(len(term.participants) > 1 for term in terms):
+            raise AggregationError("a sum does not show how many of its deltas were clipped")
+        mean = self._clipped_mean(terms, self._adaptive.delta_multiplier)
+        unclipped = sum(norm_of(term.mean) < self.clip_norm * _CLIPPED for term in terms)
         noise = float(self._noise.sample((), self._adaptive.count_noise))
-        self.clip_norm = self._adaptive.moved(self.clip_norm, unclipped, len(updates), noise)
+        self.clip_norm = self._adaptive.moved(self.clip_norm, unclipped, len(terms), noise)
         return mean
 
-    def _clipped_mean(self, updates: Sequence[ClientUpdate], multiplier: float) -> Arrays:
-        clipped = (clip(update.delta, self.clip_norm) for update in updates)
+    def _clipped_mean(self, terms: Sequence[UpdateSum], multiplier: float) -> Arrays:
+        clipped = ((clip(term.mean, self.clip_norm), len(term.participants)) for term in terms)
         return self._mean(clipped, multiplier * self.clip_norm)
 
-    def _mean(self, deltas: Iterable[Arrays], std: float) -> Arrays:
+    def _mean(self, terms: Iterable[tuple[Arrays, int]], std: float) -> Arrays:
         """Add up in float64, add noise, divide, and round once; one delta at a time."""
         totals: Arrays = []
         dtypes = []
-        for delta in deltas:
+        for delta, count in terms:
             if not totals:
                 totals = [np.zeros(array.shape) for array in delta]
                 dtypes = [array.dtype for array in delta]
             for total, array in zip(totals, delta, strict=True):
-                total += array
+                total += array if count == 1 else np.multiply(array, count, dtype=np.float64)
         if std:
             for total in totals:
                 total += self._noise.sample(total.shape, std)
@@ -163,3 +191,42 @@ class PrivateMean:
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from what `state` returned."""
         self.clip_norm = float(state["clip-norm"])
+
+
+class _PrivateSum:
+    """The terms of a round's private sum: updates, each counted once, or sums of some."""
+
+    def __init__(self, mean: PrivateMean) -> None:
+        self._mean = mean
+        self._terms: list[UpdateSum] = []
+
+    def add(self, update: ClientUpdate) -> None:
+        """Hold an update; its number of examples is not looked at."""
+        self._terms.append(UpdateSum((update.participant,), 1, update.delta))
+
+    def add_sum(self, update_sum: UpdateSum) -> None:
+        """Hold a sum in which everybody has to weigh the same.
+
+        Raises:
+            AggregationError: If its participants have more examples than one each: then they may
+                weigh differently, and the noise is not reckoned for that.
+        """
+        if update_sum.num_examples != len(update_sum.participants):
+            raise AggregationError(
+                f"the sum of {len(update_sum.participants)} updates is weighted by "
+                f"{update_sum.num_examples} examples; under privacy everybody counts once"
+            )
+        self._terms.append(update_sum)
+
+    def result(self) -> Arrays:
+        """Return the noisy mean; see `PrivateMean.release`."""
+        return self._mean.release(self._terms)
+
+
+def _check_terms(terms: Sequence[UpdateSum]) -> None:
+    """Raise `AggregationError` unless there are terms, all of one form."""
+    if not terms:
+        raise AggregationError("there is no update to aggregate")
+    first = ClientUpdate(", ".join(terms[0].participants), terms[0].mean, 1)
+    for term in terms[1:]:
+        check_alike(first, ClientUpdate(", ".join(term.participants), term.mean, 1))

@@ -7,7 +7,7 @@ import numpy as np
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.common import Parameters, ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common import ndarrays_to_parameters
 from flwr.server import ServerConfig
 from flwr.server.compat import LegacyContext
 from flwr.server.strategy import FedAvg
@@ -15,6 +15,7 @@ from flwr.server.strategy import FedAvg
 from fl_app.results.records import RoundReport
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook, WorkflowSettings
 from strategies import DeltaFedAvg
+from strategies.core.client_update import Arrays
 from tests.support.local_grid import Fault, InProcessGrid
 
 
@@ -47,9 +48,9 @@ class Recorder:
         self.weights: list[float] = []
         self._act = act
 
-    def after_round(self, report: RoundReport, parameters: Parameters) -> str | None:
+    def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         self.reports.append(report)
-        self.weights.append(float(parameters_to_ndarrays(parameters)[0][0]))
+        self.weights.append(float(weights[0][0]))
         return self._act(report.server_round)
 
     @property

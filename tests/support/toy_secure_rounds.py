@@ -6,7 +6,6 @@ import numpy as np
 from flwr.app import Context, Error, Message
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
 
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
@@ -14,9 +13,10 @@ from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.settings import SecureSettings
+from strategies.core.npy import GlobalWeights
 from tests.support.local_grid import Fault
 
-W_T = ndarrays_to_parameters([np.array([[10.0, 20.0]], np.float32), np.array(5.0, np.float32)])
+W_T = GlobalWeights([np.array([[10.0, 20.0]], np.float32), np.array(5.0, np.float32)])
 SETTINGS = SecureSettings(clip_norm=4.0)
 STAGES = ("setup", "share_keys", "collect_masked_vectors", "unmask")
 
@@ -48,8 +48,8 @@ def fit_of(phases: Phases) -> AggregateResult:
 
 
 def weights(fit: AggregateResult) -> list[float]:
-    assert fit.parameters is not None
-    matrix, scalar = parameters_to_ndarrays(fit.parameters)
+    assert fit.weights is not None
+    matrix, scalar = fit.weights.arrays
     assert (matrix.shape, scalar.shape) == ((1, 2), ())
     return [*matrix.ravel().tolist(), scalar.tolist()]
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from flwr.common import Parameters
 
 from fl_app.callbacks.best_model import BestModel, Objective
 from fl_app.callbacks.early_stopping import (
@@ -16,8 +16,9 @@ from fl_app.callbacks.early_stopping import (
     stop_conditions,
 )
 from fl_app.results.records import ParticipantReport, RoundReport, Score
+from strategies.core.client_update import Arrays
 
-WEIGHTS = Parameters(tensors=[], tensor_type="")
+WEIGHTS: Arrays = []
 ACCURACY = Objective("central", "accuracy")
 LOSS = Objective("central", "loss")
 ALL_OFF = StopSettings(
@@ -130,9 +131,9 @@ def test_every_condition_can_be_turned_on_at_once():
 
 
 def test_the_best_model_is_that_of_the_best_round():
-    kept: list[Parameters] = []
+    kept: list[Arrays] = []
     best = BestModel(LOSS, kept.append)
-    weights = [Parameters([bytes([number])], "") for number in range(4)]
+    weights = [[np.array(number)] for number in range(4)]
     for number, loss in enumerate([1.0, 0.5, 0.7, 0.5]):
         best.after_round(report(number, 0.5, loss=loss), weights[number])
     assert kept == [weights[0], weights[1]]

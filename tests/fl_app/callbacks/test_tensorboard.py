@@ -1,10 +1,10 @@
-from flwr.common import Parameters
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fl_app.callbacks.tensorboard import TensorBoardLog, scalars
 from fl_app.results.records import RoundReport, Score
+from strategies.core.client_update import Arrays
 
-NOTHING = Parameters([], "")
+NOTHING: Arrays = []
 
 
 def events_of(path):

@@ -6,22 +6,22 @@ import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.common import ndarrays_to_parameters
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from fl_app.core.atomic_io import write_atomically
 from fl_app.core.errors import UserError
+from fl_app.experiment.run import draw_history
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 from fl_app.results.run_directory import RunDirectory, config_digest, weights_digest
 
 WEIGHTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(0.5, np.float32)]
-PARAMETERS = ndarrays_to_parameters(WEIGHTS)
 NAN = float("nan")
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -78,7 +78,7 @@ def files_in(folder: Path) -> set[str]:
 
 
 def test_a_round_gives_a_row_and_one_for_each_participant(directory):
-    assert directory.after_round(round_report(1), PARAMETERS) is None
+    assert directory.after_round(round_report(1), WEIGHTS) is None
 
     head, *others = rows(directory)
     assert set(head) == ({f.name for f in fields(RoundReport)} - {"participants"}) | {
@@ -102,7 +102,7 @@ def test_a_round_gives_a_row_and_one_for_each_participant(directory):
 
 def test_rounds_are_appended_and_kept(directory):
     for server_round in range(3):
-        directory.after_round(round_report(server_round), PARAMETERS)
+        directory.after_round(round_report(server_round), WEIGHTS)
 
     heads = [row for row in rows(directory) if row["kind"] == "round"]
     assert [row["server_round"] for row in heads] == [0, 1, 2]
@@ -116,7 +116,7 @@ def test_what_is_not_finite_becomes_null(directory, value):
 
     directory.after_round(
         round_report(central=Score(value, 0.1), train_loss=value, participants=diverged),
-        PARAMETERS,
+        WEIGHTS,
     )
 
     head, participant = rows(directory)
@@ -128,7 +128,7 @@ def test_what_is_not_finite_becomes_null(directory, value):
 def test_names_of_any_kind_survive(directory):
     odd = 'Zürich "A"\n{}'
 
-    directory.after_round(round_report(participants=(ParticipantReport(odd),)), PARAMETERS)
+    directory.after_round(round_report(participants=(ParticipantReport(odd),)), WEIGHTS)
 
     assert rows(directory)[1]["participant"] == odd
 
@@ -140,14 +140,14 @@ def test_names_of_any_kind_survive(directory):
 def test_a_row_that_cannot_be_written_is_logged_and_the_run_goes_on(
     directory, monkeypatch, flower_log, broken
 ):
-    directory.after_round(round_report(0), PARAMETERS)
+    directory.after_round(round_report(0), WEIGHTS)
     before = (directory.path / "metrics.jsonl").read_bytes()
     with monkeypatch.context() as patch:
         if broken == "open":
             patch.setattr(Path, "open", fail(FULL))
         else:
             patch.setattr(os, "fsync", fail(FULL))
-        assert directory.after_round(round_report(1), PARAMETERS) is None
+        assert directory.after_round(round_report(1), WEIGHTS) is None
 
     assert (directory.path / "metrics.jsonl").read_bytes() == before
     assert "metrics.jsonl was not written, the run goes on" in flower_log.text
@@ -157,13 +157,13 @@ def test_a_row_that_cannot_be_written_is_logged_and_the_run_goes_on(
 
 def test_a_row_that_fits_only_in_part_is_taken_back(directory):
     """A real limit, not a patched function: the disk takes a part of the row."""
-    directory.after_round(round_report(0, participants=()), PARAMETERS)
+    directory.after_round(round_report(0, participants=()), WEIGHTS)
     path = directory.path / "metrics.jsonl"
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, hard))
     try:
-        directory.after_round(round_report(1, participants=()), PARAMETERS)
+        directory.after_round(round_report(1, participants=()), WEIGHTS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -173,10 +173,10 @@ def test_a_row_that_fits_only_in_part_is_taken_back(directory):
 def test_a_directory_that_disappears_does_not_end_the_run(directory, flower_log):
     shutil.rmtree(directory.path)
 
-    directory.after_round(round_report(0), PARAMETERS)
+    directory.after_round(round_report(0), WEIGHTS)
     directory.write_json("summary.json", {})
     directory.write_model("model.safetensors", WEIGHTS, ["a", "b"], {})
-    directory.write_history_plot("title")
+    directory.write_plot("history.png", partial(draw_history, directory.reports, title="title"))
 
     for name in ("metrics.jsonl", "summary.json", "model.safetensors", "history.png"):
         assert f"{name} was not written, the run goes on" in flower_log.text
@@ -295,9 +295,9 @@ def test_names_that_do_not_fit_the_weights_are_an_error(directory):
 @pytest.mark.parametrize("losses", [[], [2.3], [2.3, 0.5, NAN]])
 def test_the_history_is_drawn_whatever_came_of_it(directory, losses):
     for server_round, loss in enumerate(losses):
-        directory.after_round(round_report(server_round, central=Score(loss, 0.5)), PARAMETERS)
+        directory.after_round(round_report(server_round, central=Score(loss, 0.5)), WEIGHTS)
 
-    directory.write_history_plot("title")
+    directory.write_plot("history.png", partial(draw_history, directory.reports, title="title"))
 
     assert (directory.path / "history.png").read_bytes().startswith(b"\x89PNG")
 

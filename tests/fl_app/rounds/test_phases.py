@@ -5,7 +5,6 @@ import pytest
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
-from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.strategy import FedAvg, Strategy
 
@@ -13,10 +12,12 @@ from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.messaging.replies import num_bytes
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult, TrainResult
+from fl_app.rounds.round_strategy import round_strategy
 from strategies import DeltaFedAvg
+from strategies.core.npy import GlobalWeights
 from tests.support.local_grid import Fault, InProcessGrid
 
-W_T = ndarrays_to_parameters([np.array([10.0, 20.0], np.float32)])
+W_T = GlobalWeights([np.array([10.0, 20.0], np.float32)])
 
 
 class Toy(NumPyClient):
@@ -53,12 +54,12 @@ def phases_of(
     grid = InProcessGrid(ClientApp(toy_client), {}, num_nodes, order=order, faults=faults)
     manager = SimpleClientManager()
     ClientRegistry(grid, manager).refresh()
-    return Phases(grid, manager, strategy or DeltaFedAvg(), **arguments)
+    return Phases(grid, manager, round_strategy(strategy or DeltaFedAvg()), **arguments)
 
 
 def weights(fit: AggregateResult) -> list[float]:
-    assert fit.parameters is not None
-    (array,) = parameters_to_ndarrays(fit.parameters)
+    assert fit.weights is not None
+    (array,) = fit.weights.arrays
     values: list[float] = array.tolist()
     return values
 
@@ -108,7 +109,7 @@ def test_everybody_who_was_asked_is_described():
     for report in fit.participants:
         assert report.failure is None
         assert report.update_norm == 1.5
-        assert report.bytes_down == report.bytes_up == num_bytes(W_T)
+        assert report.bytes_down == report.bytes_up == num_bytes(W_T.parameters)
         assert report.round_trip_seconds is not None
 
 
@@ -133,7 +134,7 @@ def test_who_fails_is_named_with_the_cause_and_the_others_count(fault, reason):
 def test_where_all_fail_nothing_changes():
     fit = fit_of(phases_of(2, {0: error, 1: not_a_number}))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert fit.train_loss is None
     assert [p.failure is None for p in fit.participants] == [False, False]
 
@@ -154,7 +155,7 @@ def test_an_evaluate_phase_by_hand():
     assert evaluation.score.accuracy == pytest.approx(0.5)
     assert evaluation.score.num_examples == 6
     assert evaluation.failures == {}
-    assert evaluation.bytes_down == 3 * num_bytes(W_T)
+    assert evaluation.bytes_down == 3 * num_bytes(W_T.parameters)
 
 
 def test_who_fails_to_evaluate_is_named_and_the_others_count():
@@ -184,7 +185,7 @@ def test_where_nobody_evaluates_there_is_no_score():
 
 
 def test_the_order_of_arrival_changes_no_bit_and_no_parameters_are_kept():
-    thirds = ndarrays_to_parameters([np.array([1 / 3, 2 / 3], np.float32)])
+    thirds = GlobalWeights([np.array([1 / 3, 2 / 3], np.float32)])
 
     def phase(order: int) -> tuple[AggregateResult, TrainResult]:
         phases = phases_of(25, order=order)
@@ -196,9 +197,11 @@ def test_the_order_of_arrival_changes_no_bit_and_no_parameters_are_kept():
     assert all(reply.content is None for reply in trained.replies)
     for order in range(1, 4):
         fit, _ = phase(order)
-        assert fit.parameters == first.parameters
+        assert fit.weights is not None
+        assert first.weights is not None
+        assert fit.weights.parameters == first.weights.parameters
         assert [p.num_examples for p in fit.participants] == list(range(1, 26))
-        assert {p.bytes_up for p in fit.participants} == {num_bytes(W_T)}
+        assert {p.bytes_up for p in fit.participants} == {num_bytes(W_T.parameters)}
 
 
 def test_an_answer_of_somebody_else_does_not_count():
@@ -214,7 +217,7 @@ def test_an_answer_of_somebody_else_does_not_count():
     manager = SimpleClientManager()
     ClientRegistry(grid, manager).refresh()
 
-    fit = fit_of(Phases(grid, manager, DeltaFedAvg()))
+    fit = fit_of(Phases(grid, manager, round_strategy(DeltaFedAvg())))
 
     assert weights(fit) == [11.0, 21.0]
     assert fit.participants[0].failure is None

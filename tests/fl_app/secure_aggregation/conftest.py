@@ -6,6 +6,7 @@ from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.rounds.phases import Phases
+from fl_app.rounds.round_strategy import round_strategy
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies import DeltaFedAvg
 from tests.support.local_grid import Fault, InProcessGrid
@@ -33,6 +34,6 @@ def phases_of(run_config):
         grid = InProcessGrid(app, config, num_nodes, order, faults)
         manager = SimpleClientManager()
         ClientRegistry(grid, manager).refresh()
-        return Phases(grid, manager, DeltaFedAvg(**strategy), deadline, settings)
+        return Phases(grid, manager, round_strategy(DeltaFedAvg(**strategy)), deadline, settings)
 
     return build

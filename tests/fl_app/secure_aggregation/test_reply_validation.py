@@ -59,7 +59,7 @@ def test_shares_that_nobody_can_decrypt_change_nothing(phases_of, caplog):
 
     fit = fit_of(phases_of(5, {3: in_stage("share_keys", answering(ctxts=garbage))}))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "cannot be decrypted" in failures(fit)["0"]
     assert "Traceback" not in caplog.text
 
@@ -90,7 +90,7 @@ def test_a_lie_under_the_masks_spoils_the_round_and_never_the_model(phases_of, l
 
     fit = fit_of(phases_of(5, {3: fault}))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "somebody sent something wrong, and who cannot be known" in failures(fit)["0"]
 
 
@@ -105,7 +105,7 @@ def test_a_lie_under_the_masks_spoils_the_round_and_never_the_model(phases_of, l
 def test_wrong_shares_of_keys_change_nothing(phases_of, lie):
     fit = fit_of(phases_of(5, {3: in_stage("unmask", answering(shares=lie))}))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "secure aggregation gave no sum" in failures(fit)["0"]
 
 
@@ -155,7 +155,7 @@ def test_a_mean_longer_than_clipped_deltas_can_have_is_refused(phases_of):
 
     fit = fit_of(phases_of(5, settings=settings))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "somebody did not clip" in failures(fit)["0"]
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from flwr.common import parameters_to_ndarrays
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
 
 from fl_app.secure_aggregation.fixed_point import secure_range
@@ -48,18 +47,18 @@ def test_the_bits_do_not_depend_on_the_order_of_arrival_nor_on_the_masks(phases_
 
 def test_the_server_gets_no_delta(phases_of, monkeypatch):
     seen: list[Any] = []
-    aggregate_fit = DeltaFedAvg.aggregate_fit
+    receive_sum = DeltaFedAvg.receive_sum
 
-    def spy(self, server_round, results, failures):
-        seen.extend(parameters_to_ndarrays(result.parameters) for _, result in results)
-        return aggregate_fit(self, server_round, results, failures)
+    def spy(self, server_round, results, mean):
+        seen.extend(result.parameters.tensors for _, result in results)
+        receive_sum(self, server_round, results, mean)
 
-    monkeypatch.setattr(DeltaFedAvg, "aggregate_fit", spy)
-    fit_of(phases_of(4))
+    monkeypatch.setattr(DeltaFedAvg, "receive_sum", spy)
+    monkeypatch.setattr(DeltaFedAvg, "receive", lambda *_: pytest.fail("it was given an update"))
+    fit = fit_of(phases_of(4))
 
-    assert len(seen) == 4
-    for arrays in seen:
-        assert arrays[0].tolist() == seen[0][0].tolist()
+    assert seen == [[]] * 4
+    assert weights(fit) == pytest.approx(expected([0, 1, 2, 3]), rel=1e-6)
 
 
 @pytest.mark.parametrize("fault", [error, silence])
@@ -113,7 +112,7 @@ def test_too_many_dropouts_change_nothing_and_say_so(phases_of, stage, caplog):
     faults = {i: in_stage(stage, error) for i in (0, 2, 4)}
     fit = fit_of(phases_of(5, faults))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert list(failures(fit)) == ["0", "1", "2", "3", "4"]
     assert "no memory" in failures(fit)["0"]
     assert "secure aggregation gave no sum" in failures(fit)["1"]
@@ -121,7 +120,7 @@ def test_too_many_dropouts_change_nothing_and_say_so(phases_of, stage, caplog):
 
 
 def test_where_nobody_answers_nothing_changes(phases_of):
-    assert fit_of(phases_of(3, dict.fromkeys(range(3), error))).parameters is None
+    assert fit_of(phases_of(3, dict.fromkeys(range(3), error))).weights is None
 
 
 def test_who_failed_in_a_round_can_take_part_in_the_next(phases_of):
@@ -137,7 +136,7 @@ def test_who_failed_in_a_round_can_take_part_in_the_next(phases_of):
 def test_two_are_too_few(phases_of):
     fit = fit_of(phases_of(2))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "2 participants can take part, 3 must" in failures(fit)["0"]
 
 
@@ -151,7 +150,7 @@ def test_a_sum_of_fewer_than_min_updates_is_not_unmasked(phases_of):
     settings = replace(SETTINGS, min_updates=5)
     fit = fit_of(phases_of(5, {0: in_stage("setup", error), 1: note}, settings))
 
-    assert fit.parameters is None
+    assert fit.weights is None
     assert "4 updates came, 5 are needed (min-fit-clients)" in failures(fit)["1"]
     assert stages == ["setup", "share_keys", "collect_masked_vectors"]
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strategies.aggregation.base import Aggregator
+from strategies.aggregation.base import AggregatorFunction
 from strategies.aggregation.geometric_median import GeometricMedian
 from strategies.aggregation.krum import Krum, MultiKrum
 from strategies.aggregation.robust import NormClippedMean, TrimmedMean, coordinate_median
@@ -17,7 +17,7 @@ from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.contract import aggregators as laws
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate, participant_order
 
-AGGREGATORS: dict[str, Aggregator] = {
+AGGREGATORS: dict[str, AggregatorFunction] = {
     "weighted_mean": weighted_mean,
     "median": coordinate_median,
     "trimmed_mean": TrimmedMean(0.3),
@@ -71,7 +71,7 @@ def assert_same_bits(left: Arrays, right: Arrays) -> None:
 @every_aggregator
 @given(updates=rounds(any_values), order=st.randoms(use_true_random=False))
 def test_arrival_order_does_not_change_a_bit_once_sorted(
-    aggregator: Aggregator, updates: list[ClientUpdate], order: Random
+    aggregator: AggregatorFunction, updates: list[ClientUpdate], order: Random
 ):
     arrived = list(updates)
     order.shuffle(arrived)
@@ -84,7 +84,7 @@ def test_arrival_order_does_not_change_a_bit_once_sorted(
 
 @every_aggregator
 @given(seed=st.integers(0, 2**32), order=st.randoms(use_true_random=False))
-def test_permutation_invariance(aggregator: Aggregator, seed: int, order: Random):
+def test_permutation_invariance(aggregator: AggregatorFunction, seed: int, order: Random):
     updates = laws.example_updates(np.random.default_rng(seed))
 
     laws.does_not_see_the_order(
@@ -95,7 +95,7 @@ def test_permutation_invariance(aggregator: Aggregator, seed: int, order: Random
 @aggregators_but("norm_clipped_mean")  # which draws towards zero
 @given(updates=rounds(), shift=grid_values)
 def test_translation_equivariance(
-    aggregator: Aggregator, updates: list[ClientUpdate], shift: float
+    aggregator: AggregatorFunction, updates: list[ClientUpdate], shift: float
 ):
     laws.moves_with_the_updates(aggregator, updates, shift, tolerance=1.6e-5)
 
@@ -103,7 +103,7 @@ def test_translation_equivariance(
 @every_aggregator
 @given(one=rounds(any_values), num_examples=st.lists(counts, min_size=3, max_size=7))
 def test_identical_updates_give_themselves(
-    aggregator: Aggregator, one: list[ClientUpdate], num_examples: list[int]
+    aggregator: AggregatorFunction, one: list[ClientUpdate], num_examples: list[int]
 ):
     laws.gives_identical_updates_back(aggregator, one[0].delta, num_examples)
 
@@ -111,7 +111,7 @@ def test_identical_updates_give_themselves(
 @aggregators_but("norm_clipped_mean")
 @given(updates=rounds(any_values))
 def test_no_coordinate_leaves_the_range_of_the_updates(
-    aggregator: Aggregator, updates: list[ClientUpdate]
+    aggregator: AggregatorFunction, updates: list[ClientUpdate]
 ):
     laws.stays_among_the_updates(aggregator, updates)
 
@@ -119,7 +119,7 @@ def test_no_coordinate_leaves_the_range_of_the_updates(
 @every_aggregator
 @given(updates=rounds())
 def test_shapes_and_dtypes_are_those_of_the_updates(
-    aggregator: Aggregator, updates: list[ClientUpdate]
+    aggregator: AggregatorFunction, updates: list[ClientUpdate]
 ):
     laws.has_the_form_of_the_updates(aggregator, updates)
 
@@ -127,19 +127,19 @@ def test_shapes_and_dtypes_are_those_of_the_updates(
 @every_aggregator
 @given(updates=rounds())
 def test_inputs_are_neither_mutated_nor_shared_and_may_be_read_only(
-    aggregator: Aggregator, updates: list[ClientUpdate]
+    aggregator: AggregatorFunction, updates: list[ClientUpdate]
 ):
     laws.leaves_the_updates_alone(aggregator, updates)
 
 
 @every_aggregator
 @given(updates=rounds(any_values))
-def test_equal_updates_give_equal_bits(aggregator: Aggregator, updates: list[ClientUpdate]):
+def test_equal_updates_give_equal_bits(aggregator: AggregatorFunction, updates: list[ClientUpdate]):
     laws.is_repeatable(aggregator, updates)
 
 
 @every_aggregator
-def test_no_updates_is_an_error(aggregator: Aggregator):
+def test_no_updates_is_an_error(aggregator: AggregatorFunction):
     with pytest.raises(AggregationError, match="no update"):
         aggregator([])
 
@@ -155,14 +155,14 @@ def test_no_updates_is_an_error(aggregator: Aggregator):
     ],
 )
 def test_different_shapes_are_an_error_that_names_the_participants(
-    aggregator: Aggregator, other: ClientUpdate
+    aggregator: AggregatorFunction, other: ClientUpdate
 ):
     with pytest.raises(AggregationError, match=r"participants a and b"):
         aggregator([update("a", [1.0, 2.0]), other, other])
 
 
 @every_aggregator
-def test_empty_and_zero_dimensional_arrays(aggregator: Aggregator):
+def test_empty_and_zero_dimensional_arrays(aggregator: AggregatorFunction):
     empty = np.zeros((0, 3), dtype=np.float32)
 
     result = aggregator([update(i, 2.0, empty) for i in range(3)])

@@ -10,7 +10,7 @@ from flwr.server.strategy import Krum as FlowerKrum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.aggregation.base import Aggregator
+from strategies.aggregation.base import AggregatorFunction
 from strategies.aggregation.geometric_median import GeometricMedian
 from strategies.aggregation.krum import Krum, MultiKrum
 from strategies.aggregation.robust import NormClippedMean, TrimmedMean, coordinate_median
@@ -18,12 +18,12 @@ from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
 
 
-def name_of(aggregator: Aggregator) -> str:
+def name_of(aggregator: AggregatorFunction) -> str:
     """The same in every process, unlike the repr of a function."""
     return getattr(aggregator, "__name__", repr(aggregator))
 
 
-ROBUST: list[Aggregator] = [
+ROBUST: list[AggregatorFunction] = [
     coordinate_median,
     TrimmedMean(0.3),
     Krum(num_malicious=3),
@@ -40,7 +40,7 @@ def updates_of(*values: Any, num_examples: int = 1) -> list[ClientUpdate]:
     ]
 
 
-def result_of(aggregator: Aggregator, updates: list[ClientUpdate]) -> Any:
+def result_of(aggregator: AggregatorFunction, updates: list[ClientUpdate]) -> Any:
     (result,) = aggregator(updates)
     return result
 
@@ -144,7 +144,7 @@ def flower(strategy: Any, updates: list[ClientUpdate]) -> Arrays:
     ],
     ids=["median", "trimmed mean", "krum", "multi-krum"],
 )
-def test_flowers_own_strategies_agree(ours: Aggregator, theirs: Any):
+def test_flowers_own_strategies_agree(ours: AggregatorFunction, theirs: Any):
     generator = np.random.default_rng(0)
     updates = [
         ClientUpdate(

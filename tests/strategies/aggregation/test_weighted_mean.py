@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from strategies.aggregation.base import Folding
 from strategies.aggregation.weighted_mean import WeightedSum, weighted_mean
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
 from strategies.native import sum_kernels
@@ -148,9 +147,8 @@ def test_adding_up_changes_no_update(kernel: str):
 
 def test_an_aggregator_that_folds_gives_what_it_gives_for_all_at_once():
     updates = normal_updates(20, (300,))
-    assert isinstance(weighted_mean, Folding)
-
     fold = weighted_mean.begin()
+    assert isinstance(fold, WeightedSum)
     for update in updates:
         fold.add(update)
 

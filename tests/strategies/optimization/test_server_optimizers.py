@@ -10,16 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from strategies import DeltaFedAvg
 from strategies.contract import server_optimizers as laws
 from strategies.core.client_update import Arrays
+from strategies.core.state import PartWithState
 from strategies.optimization.server_optimizers import (
-    OnTrained,
     ServerOptimizer,
     TorchOptimizer,
     adagrad,
     adam,
     plain,
     sgd,
+    step_trainable,
     torch_adagrad,
     torch_adam,
     yogi,
@@ -181,14 +183,15 @@ def test_the_schedule_is_a_factor_on_one_steps_learning_rate():
 
 
 def test_an_optimizer_moves_what_is_trained_and_buffers_move_by_addition():
-    optimizer = OnTrained(sgd(lr=10.0, momentum=0.5), [True, False])
+    optimizer = sgd(lr=10.0, momentum=0.5)
     weights = [*array(1.0), *array(2.0)]
     delta = [*array(0.5), *array(-0.5)]
 
-    parameter, buffer = optimizer.step(weights, delta)
+    parameter, buffer = step_trainable(optimizer, weights, delta, 1.0, [True, False])
 
     assert (parameter.tolist(), buffer.tolist()) == ([6.0], [1.5])
-    assert set(optimizer.state()) == {"000000/momentum_buffer"}  # type: ignore[attr-defined]
+    assert isinstance(optimizer, PartWithState)
+    assert set(optimizer.state()) == {"000000/momentum_buffer"}
 
 
 def test_what_remembers_nothing_still_remembers_nothing():
@@ -196,8 +199,9 @@ def test_what_remembers_nothing_still_remembers_nothing():
         def step(self, weights: Arrays, delta: Arrays, lr_factor: float) -> Arrays:
             return plain(weights, delta)
 
-    assert not hasattr(OnTrained(Stateless(), [True]), "load_state")
-    assert hasattr(OnTrained(sgd(), [True]), "load_state")
+    assert DeltaFedAvg(server_optimizer=Stateless()).parts.state() == {}
+    assert not isinstance(Stateless(), PartWithState)
+    assert isinstance(sgd(), PartWithState)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.core.client_update import AggregationError, ClientUpdate
+from strategies.core.client_update import AggregationError, ClientUpdate, UpdateSum
 from strategies.privacy.accountant import BudgetSpent, PrivacyLedger, epsilon_of
 from strategies.privacy.adaptive_clipping import AdaptiveClip
 from strategies.privacy.clipping import Protection
@@ -277,3 +277,33 @@ def test_the_clip_norm_is_what_a_checkpoint_keeps():
 
     assert mean.clip_norm == 0.25
     assert mean.instruction() == {"clip-norm": 0.25}
+
+
+def test_a_sum_counts_as_the_updates_in_it_and_everybody_in_it_is_charged():
+    def round_of(*names: str) -> tuple[PrivateMean, Any]:
+        mean = private_mean(num_planned=3)
+        return mean, mean.begin()
+
+    by_sum, taken = round_of()
+    taken.add_sum(UpdateSum(("0", "1"), 2, [np.array([0.25, -0.5], np.float32)]))
+    taken.add(update("2", 0.5, 0.5))
+    by_updates, held = round_of()
+    for name in ("0", "1"):
+        held.add(update(name, 0.25, -0.5))
+    held.add(update("2", 0.5, 0.5))
+
+    assert taken.result()[0].tobytes() == held.result()[0].tobytes()
+    assert by_sum.ledger.epsilon() == by_updates.ledger.epsilon()
+
+
+def test_a_sum_weighted_by_examples_is_refused():
+    with pytest.raises(AggregationError, match="everybody counts once"):
+        private_mean().begin().add_sum(UpdateSum(("0", "1"), 7, [np.zeros(1, np.float32)]))
+
+
+def test_a_sum_hides_how_many_deltas_were_clipped():
+    mean = private_mean(adaptive=adaptive())
+    taken = mean.begin()
+    taken.add_sum(UpdateSum(("0", "1"), 2, [np.zeros(1, np.float32)]))
+    with pytest.raises(AggregationError, match="does not show how many"):
+        taken.result()

@@ -1,0 +1,173 @@
+"""A strategy as a round sees it: weights as arrays, replies one by one."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from flwr.common import FitIns, FitRes, Scalar
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
+
+from strategies.aggregation.base import PrivacySpent
+from strategies.core.client_update import Arrays
+from strategies.core.npy import GlobalWeights
+from strategies.delta_fedavg import DeltaFedAvg
+
+Metrics = dict[str, Scalar]
+FitResults = list[tuple[ClientProxy, FitRes]]
+
+
+class RoundStrategy(Protocol):
+    """What a round asks of a strategy.
+
+    Attributes:
+        flower: The strategy, for what is the same for all: evaluation by participants.
+    """
+
+    flower: Strategy
+
+    def begin_round(
+        self, server_round: int, weights: GlobalWeights, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Sample the participants, and return what each is asked to do."""
+        ...
+
+    def replies_needed(self, num_available: int) -> int | None:
+        """Return how many replies end a round; `None` waits for all that were asked."""
+        ...
+
+    def receive(self, server_round: int, proxy: ClientProxy, result: FitRes) -> None:
+        """Take in a reply; they come in the order of the participants."""
+        ...
+
+    def receive_sum(self, server_round: int, results: FitResults, mean: Arrays) -> None:
+        """Take in a weighted mean of deltas; see `DeltaFedAvg.receive_sum`."""
+        ...
+
+    def finish_round(
+        self, server_round: int, failures: list[Any]
+    ) -> tuple[GlobalWeights | None, Metrics]:
+        """Return the new global weights, or `None` where the model stays as it was; and metrics."""
+        ...
+
+    def rejections(self) -> dict[str, str]:
+        """Return whose updates the latest round refused, with the reasons."""
+        ...
+
+    def privacy_spent(self) -> PrivacySpent | None:
+        """Return how much privacy is spent; `None` where there is no differential privacy."""
+        ...
+
+    def charge(self, participants: Sequence[str]) -> None:
+        """Pay for a sum that the server has seen, even if it is of no use."""
+        ...
+
+    def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
+        """Evaluate on the server's test set; `None` if there is none."""
+        ...
+
+
+def round_strategy(strategy: Strategy) -> RoundStrategy:
+    """Return a strategy as a round sees it: this project's own, or any of Flower's.
+
+    A class derived from `DeltaFedAvg` that has its own `configure_fit` or `aggregate_fit` is called
+    by these, as Flower would.
+    """
+    if not isinstance(strategy, DeltaFedAvg):
+        return FlowerRounds(strategy)
+    kind = type(strategy)
+    derived = kind.configure_fit, kind.aggregate_fit
+    if derived != (DeltaFedAvg.configure_fit, DeltaFedAvg.aggregate_fit):
+        return FlowerRounds(strategy)
+    return DeltaRounds(strategy)
+
+
+class DeltaRounds:
+    """`DeltaFedAvg`: takes updates and sums as they come, and weights as arrays."""
+
+    def __init__(self, strategy: DeltaFedAvg) -> None:
+        self.flower: Strategy = strategy
+        self._strategy = strategy
+        self._aggregator = strategy.parts.aggregator
+        self.begin_round = strategy.begin_round
+        self.receive = strategy.receive
+        self.receive_sum = strategy.receive_sum
+        self.privacy_spent = self._aggregator.privacy_spent
+        self.charge = self._aggregator.charge
+
+    def replies_needed(self, num_available: int) -> int | None:
+        """See `RoundStrategy`."""
+        if self._strategy.over_selection == 0:
+            return None
+        return self._strategy.num_needed(num_available)
+
+    def finish_round(
+        self, server_round: int, failures: list[Any]
+    ) -> tuple[GlobalWeights | None, Metrics]:
+        """See `RoundStrategy`."""
+        return self._strategy.finish_round(server_round, len(failures))
+
+    def rejections(self) -> dict[str, str]:
+        """See `RoundStrategy`."""
+        return {error.participant: error.reason for error in self._strategy.rejections}
+
+    def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
+        """See `RoundStrategy`."""
+        evaluate = self._strategy.evaluate_fn
+        return None if evaluate is None else evaluate(server_round, weights.arrays, {})
+
+
+class FlowerRounds:
+    """Any strategy of Flower's: replies are held until the round ends, weights are bytes to it."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.flower = strategy
+        self._results: FitResults = []
+
+    def begin_round(
+        self, server_round: int, weights: GlobalWeights, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """See `RoundStrategy`."""
+        self._results = []
+        return self.flower.configure_fit(
+            server_round=server_round,
+            parameters=weights.parameters,
+            client_manager=client_manager,
+        )
+
+    def replies_needed(self, num_available: int) -> int | None:
+        """See `RoundStrategy`: all."""
+        return None
+
+    def receive(self, server_round: int, proxy: ClientProxy, result: FitRes) -> None:
+        """See `RoundStrategy`."""
+        self._results.append((proxy, result))
+
+    def receive_sum(self, server_round: int, results: FitResults, mean: Arrays) -> None:
+        """Refuse: these strategies aggregate weights, one by one."""
+        raise TypeError(f"{self.flower!r} takes no sum of deltas; run it without masks")
+
+    def finish_round(
+        self, server_round: int, failures: list[Any]
+    ) -> tuple[GlobalWeights | None, Metrics]:
+        """See `RoundStrategy`."""
+        results, self._results = self._results, []
+        parameters, metrics = self.flower.aggregate_fit(
+            server_round=server_round, results=results, failures=failures
+        )
+        return None if parameters is None else GlobalWeights.decode(parameters), metrics
+
+    def rejections(self) -> dict[str, str]:
+        """See `RoundStrategy`: these strategies refuse nothing by name."""
+        return {}
+
+    def privacy_spent(self) -> PrivacySpent | None:
+        """See `RoundStrategy`: privacy is a part of this project's own strategy."""
+        return None
+
+    def charge(self, participants: Sequence[str]) -> None:
+        """See `RoundStrategy`: nothing is spent."""
+
+    def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
+        """See `RoundStrategy`."""
+        return self.flower.evaluate(server_round=server_round, parameters=weights.parameters)

@@ -1,0 +1,112 @@
+"""What varies in `DeltaFedAvg`: its parts, and what a round does with them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flwr.common import Parameters, ndarrays_to_parameters
+from numpy.typing import NDArray
+
+from strategies.aggregation.base import Aggregator
+from strategies.compression.codec import Codec
+from strategies.core.client_update import Arrays
+from strategies.core.npy import GlobalWeights
+from strategies.core.state import ClientStateRounds, load_state_of, state_of
+from strategies.optimization.scaffold import ControlVariate
+from strategies.optimization.server_optimizers import ServerOptimizer, plain, step_trainable
+from strategies.update_collector import UpdateCollector
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a strategy; what they remember between rounds is saved and loaded as one.
+
+    Attributes:
+        codec: Undoes what the participants' codec did.
+        aggregator: Turns the checked updates of a round into one delta: step 3.
+        server_optimizer: Applies it to the global weights: step 4; `None` adds it.
+        server_lr_schedule: From the round to a factor on the optimizer's learning rate.
+        trainable: Of each array of the model, whether the server optimizer steps it; to the
+            others, which are statistics, the delta is added. `None`: it steps all.
+        control_variate: The server's side of SCAFFOLD, where it is on.
+        client_state_rounds: Which updates counted, where participants keep a state.
+    """
+
+    codec: Codec
+    aggregator: Aggregator
+    server_optimizer: ServerOptimizer | None = None
+    server_lr_schedule: Callable[[int], float] | None = None
+    trainable: Sequence[bool] | None = None
+    control_variate: ControlVariate | None = None
+    client_state_rounds: ClientStateRounds | None = None
+
+    def message(self, weights: GlobalWeights) -> Parameters:
+        """Return what is sent down: the global weights and, for SCAFFOLD, `c` after them."""
+        sent = weights.parameters
+        if self.control_variate is None:
+            return sent
+        c = ndarrays_to_parameters(self.control_variate.value(weights.arrays))
+        return Parameters([*sent.tensors, *c.tensors], sent.tensor_type)
+
+    def instruction(self, participant: str) -> Mapping[str, int]:
+        """Return what one participant alone is told: which state it is to load."""
+        rounds = self.client_state_rounds
+        return {} if rounds is None else rounds.instruction(participant)
+
+    def collector(self, server_round: int, weights: GlobalWeights | None) -> UpdateCollector:
+        """Begin to collect a round's updates.
+
+        Args:
+            server_round: The round, 1-based.
+            weights: The global weights `w_t`; `None` where there are none yet.
+        """
+        control = self.control_variate
+        change = None if control is None else control.begin(server_round)
+        like = None if weights is None else weights.arrays
+        return UpdateCollector(self.codec, like, self.aggregator, change)
+
+    def step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
+        """Return the new global weights: step 4. They may have overflowed."""
+        if weights is None:
+            return delta
+        schedule = self.server_lr_schedule
+        factor = 1.0 if schedule is None else schedule(server_round)
+        with np.errstate(over="ignore"):  # an overflow is looked for, and dealt with, after
+            if self.server_optimizer is None:
+                return plain(weights.arrays, delta)
+            return step_trainable(
+                self.server_optimizer, weights.arrays, delta, factor, self.trainable
+            )
+
+    def record(self, server_round: int, collector: UpdateCollector) -> None:
+        """Let the parts that follow the participants know whose updates have counted."""
+        if self.control_variate is not None and collector.control_change is not None:
+            self.control_variate.move(collector.control_change)
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.record(server_round, collector.participants)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what the parts have to remember between rounds, as named arrays."""
+        return state_of(self._with_memory())
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` returned for parts built alike.
+
+        Raises:
+            ValueError: If it is that of other parts.
+        """
+        load_state_of(self._with_memory(), state)
+
+    def checkpoint_saved(self) -> None:
+        """Learn that what `state` returned is safe: a resume will not go back behind it."""
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.checkpoint_saved()
+
+    def _with_memory(self) -> dict[str, object]:
+        return {
+            "aggregator": self.aggregator,
+            "server-optimizer": self.server_optimizer,
+            "control-variate": self.control_variate,
+            "client-state": self.client_state_rounds,
+        }
