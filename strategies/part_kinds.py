@@ -31,13 +31,11 @@ class Entry:
         facts: Which of the facts above hold.
         keys: Options that have a run-config key, and that key; its value is taken where the
             option is not given.
-        defaults: Values of options for which the target has none.
     """
 
     target: str | Callable[..., Any]
     facts: frozenset[str] = frozenset()
     keys: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, Option] = field(default_factory=dict)
 
 
 Target = str | Callable[..., Any] | Entry
@@ -191,8 +189,7 @@ declare_kind(
             "FedMedian": Entry(f"{_FLOWER}FedMedian", _REMEMBERS_NOTHING),
             "FedTrimmedAvg": Entry(f"{_FLOWER}FedTrimmedAvg", _REMEMBERS_NOTHING),
             "Krum": Entry(f"{_FLOWER}Krum", _REMEMBERS_NOTHING),
-            # Flower hands to_keep on to its Krum, which has no default for it; 0 keeps one.
-            "Bulyan": Entry(f"{_FLOWER}Bulyan", _REMEMBERS_NOTHING, defaults={"to_keep": 0}),
+            "Bulyan": Entry("strategies.flower_strategies:bulyan", _REMEMBERS_NOTHING),
             "QFedAvg": f"{_FLOWER}QFedAvg",
         },
     )

@@ -129,7 +129,7 @@ def find_part(
     entry = _entry(spec)
     part = _load(spec, entry)
     configured = {o: settings[key] for o, key in entry.keys.items() if settings and key in settings}
-    options = {**entry.defaults, **configured, **spec.options}
+    options = {**configured, **spec.options}
     if not callable(part):
         return lambda: _checked(described, spec, part)
     if described.called_with and not isinstance(part, type):

@@ -54,8 +54,6 @@ def _options(entry: Entry, part: Any, text: str) -> Iterator[str]:  # noqa: ANN4
         if parameter.name not in _ELSEWHERE and isinstance(parameter.default, Option):
             said = _said_of(parameter.name, text)
             yield f"`{parameter.name}={parameter.default!r}`{said and ': '}{said}"
-    for option, default in entry.defaults.items():
-        yield f"`{option}={default!r}`"
     for option, key in entry.keys.items():
         yield f"`{option}`: if not given, `{key}`"
 
