@@ -14,7 +14,7 @@ from fl_app.callbacks.early_stopping import replay, stop_conditions
 from fl_app.callbacks.progress import ProgressLog
 from fl_app.core.errors import tell_user_errors_in_a_sentence
 from fl_app.core.paths import new_run_directory, resolve_resume
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
 from fl_app.experiment.run import Run
 from fl_app.experiment.settings import stop_settings, workflow_settings

@@ -18,7 +18,7 @@ from fl_app.callbacks.best_model import BestModel
 from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
 from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import (
     BEST_MODEL,

@@ -24,7 +24,7 @@ from flwr.compat.common.recorddict_compat import parameters_to_arrayrecord, reco
 
 from fl_app.core.errors import UserError
 from fl_app.core.node import participant_name
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator
 from fl_app.messaging.transport import MessageType
 from fl_app.secure_aggregation.fixed_point import MODULUS

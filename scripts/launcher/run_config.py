@@ -176,7 +176,7 @@ def _absolute_paths(overrides: Mapping[str, Value], cwd: Path) -> dict[str, Valu
 
 def _check_values(config: Mapping[str, Value]) -> None:
     from fl_app.core.errors import ConfigError
-    from fl_app.core.run_config_keys import RunConfig
+    from fl_app.core.run_config import RunConfig
 
     try:
         RunConfig.from_run_config(config)
