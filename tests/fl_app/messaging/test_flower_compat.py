@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.launcher.flower_lines import _UNWANTED
 from scripts.repository import REPOSITORY
 from tests.support.flower.arithmetic import ARITHMETIC
 from tests.support.flower.commands import COMMANDS
 from tests.support.flower.configuration import CONFIGURATION
+from tests.support.flower.log_lines import LINES, LOG_LINES
 from tests.support.flower.messages import MESSAGES
 from tests.support.flower.nodes import NODES
 from tests.support.flower.processes import PROCESSES
@@ -26,7 +28,7 @@ from tests.support.flower.secure_aggregation import SECURE_AGGREGATION
 
 RELIANCES = [
     *(*MESSAGES, *NODES, *ARITHMETIC, *SECURE_AGGREGATION),
-    *(*COMMANDS, *CONFIGURATION, *PROCESSES),
+    *(*COMMANDS, *CONFIGURATION, *PROCESSES, *LOG_LINES),
 ]
 
 ROOMS = (
@@ -174,6 +176,16 @@ def test_every_name_of_the_rooms_has_a_case_and_every_case_a_name_of_its_own():
     assert set(names) == set.union(*map(offered, ROOMS))
     assert max(names.values()) == 1
     assert max(Counter(thing.what for thing in RELIANCES).values()) == 1
+
+
+def test_every_line_of_flower_that_is_dropped_has_a_case():
+    shown = [
+        pattern.pattern
+        for level, pattern in _UNWANTED
+        if not pattern.fullmatch("")  # Flower's empty lines
+        and not any(line.level == level and pattern.fullmatch(line.printed) for line in LINES)
+    ]
+    assert shown == []
 
 
 def loaded_by(*modules: str) -> set[str]:

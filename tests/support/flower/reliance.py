@@ -36,9 +36,9 @@ def sentence(thing: Reliance, error: BaseException) -> str:
     return (
         f"Flower {flwr.__version__} has changed {thing.what}, which the project needs to "
         f"{thing.used_for} ({reason}). Find what has taken its place, change "
-        "fl_app/messaging/flower_compat.py, strategies/aggregation/flower_arithmetic.py or "
-        "scripts/processes/flower_cli.py and then this case; until then keep flwr below this "
-        "version in pyproject.toml."
+        "fl_app/messaging/flower_compat.py, strategies/aggregation/flower_arithmetic.py, "
+        "scripts/processes/flower_cli.py or scripts/launcher/flower_lines.py, and then this "
+        "case; until then keep flwr below this version in pyproject.toml."
     )
 
 
