@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 RUN_ID = re.compile(r"Successfully started run (\d+)")
+_RAISED = re.compile(r"(?:Simulation|ServerApp) failed with exception: ")
 
 # What concerns nobody: level ("" where Flower prints and does not log), the text in full, and
 # why it is dropped. A line that is not here is shown. Texts as of flwr 1.41 and 1.42.
@@ -124,6 +125,11 @@ class LogLine:
         if colour:
             level = f"{_COLOURS.get(level, '')}{level}{_RESET}"
         return f"{self.source}{level}: {self.text}".rstrip()
+
+
+def failure_reason(details: str) -> str:
+    """Return what Flower's details of a run that failed say, without what the status says."""
+    return _RAISED.sub("", details, count=1)
 
 
 def plain(line: str) -> str:
