@@ -18,6 +18,7 @@ from scripts.deployment.key_material import CertificateError
 from scripts.deployment.plan import FederationPlan, Node, plan_federation
 from scripts.deployment.state import folder_for, locked
 from scripts.launcher.app_bundle import stage_app
+from scripts.launcher.flower_lines import failure_reason
 from scripts.launcher.run_config import UsageError, as_toml
 from scripts.launcher.run_log import RunLog
 from scripts.processes.flower_cli import (
@@ -170,7 +171,7 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
         raise LaunchError("the run was not accepted; the reason is above")
     status, details = outcome(federation, log.run_id)
     if status != COMPLETED:
-        raise LaunchError(f"the run ended as {status}: {details}")
+        raise LaunchError(f"the run ended as {status}: {failure_reason(details)}")
 
 
 def _clean_up(launch: Launch, stop: StopSignals, keep_logs: bool) -> None:

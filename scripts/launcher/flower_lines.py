@@ -6,6 +6,8 @@ What the commands learn from Flower's texts is in `scripts.processes.flower_cli`
 import re
 from dataclasses import dataclass
 
+_RAISED = re.compile(r"(?:Simulation|ServerApp) failed with exception: ")
+
 # What concerns nobody: level ("" where Flower prints and does not log), the text in full, and
 # why it is dropped. A line that is not here is shown. Texts as of flwr 1.41 and 1.42.
 _REPEATED = r"(?: \[repeated \d+x across cluster\].*)?"  # Ray tells equal lines once
@@ -122,6 +124,11 @@ class LogLine:
         if colour:
             level = f"{_COLOURS.get(level, '')}{level}{_RESET}"
         return f"{self.source}{level}: {self.text}".rstrip()
+
+
+def failure_reason(details: str) -> str:
+    """Return what Flower's details of a run that failed say, without what the status says."""
+    return _RAISED.sub("", details, count=1)
 
 
 def plain(line: str) -> str:

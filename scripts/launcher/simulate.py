@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.launcher.app_bundle import stage_app
+from scripts.launcher.flower_lines import failure_reason
 from scripts.launcher.options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.launcher.run_log import RunLog
 from scripts.processes.flower_cli import (
@@ -136,7 +137,7 @@ def check_outcome(launch: Launch, run_id: str | None) -> None:
     except (ValueError, LookupError, TypeError):
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
     if status != COMPLETED:
-        raise LaunchError(f"the run ended as {status}: {details}")
+        raise LaunchError(f"the run ended as {status}: {failure_reason(details)}")
 
 
 def clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.launcher.flower_lines import LogLine, plain
+from scripts.launcher.flower_lines import LogLine, failure_reason, plain
 
 INFO = "\x1b[92mINFO \x1b[0m:      "
 WARNING = "\x1b[93mWARNING \x1b[0m:   "
@@ -73,6 +73,14 @@ def test_every_other_line_is_shown_without_colours_and_without_the_word_info(lin
     assert read.concerns_user
     assert read.shown() == shown
     assert plain(read.shown(colour=True)) == shown
+
+
+def test_of_a_failure_the_reason_is_left():
+    for app in ("Simulation", "ServerApp"):
+        assert failure_reason(f"{app} failed with exception: no data") == "no data"
+    assert failure_reason("No heartbeat received from the run") == (
+        "No heartbeat received from the run"
+    )
 
 
 def test_colours_are_those_of_the_level_or_the_lines_own():
