@@ -10,7 +10,7 @@ from flwr.common import NDArrays, RecordDict, Scalar
 from flwr.common.logger import log
 
 from fl_app.core.node import NodeConfig, participant_name
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator, training_generator
 from fl_app.data.local_files.loader import LocalData
 from fl_app.data.tensor_dataset import Examples

@@ -5,7 +5,6 @@ from logging import INFO
 from flwr.app import Context
 from flwr.common.logger import log
 from flwr.server import ServerConfig
-from flwr.server.compat import LegacyContext
 from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid, ServerApp
 
@@ -15,11 +14,12 @@ from fl_app.callbacks.early_stopping import replay, stop_conditions
 from fl_app.callbacks.progress import ProgressLog
 from fl_app.core.errors import tell_user_errors_in_a_sentence
 from fl_app.core.paths import new_run_directory, resolve_resume
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
 from fl_app.experiment.run import Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
+from fl_app.messaging.flower_compat import LegacyContext
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook

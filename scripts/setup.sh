@@ -92,13 +92,44 @@ make_venv() {
     "$python" -m venv "$venv" || fail "could not create $venv."
 }
 
+has_torch() {
+    local folder
+    for folder in "$venv"/lib/python*/site-packages/torch; do
+        if [ -d "$folder" ]; then return 0; fi
+    done
+    return 1
+}
+
+# Before a first installation: it may be more than one wants to download.
+announce() {
+    say "Installing the project and its dependencies into $venv."
+    if has_torch; then return 0; fi
+    say "The first time this takes minutes. On Linux on x86-64 it downloads about 3 GB and takes about"
+    say "7 GB of disk, most of it the CUDA libraries of torch; elsewhere it is far less."
+    say "Without a GPU, torch's CPU build does the same and is a download of some 200 MB. If a package"
+    say "index that you can reach offers it, stop here (Ctrl-C) and name that index to pip:"
+    say "    PIP_EXTRA_INDEX_URL=ADDRESS scripts/setup.sh"
+    say "pip prefers a build such as torch 2.15.0+cpu to 2.15.0. Or install it first, and start again:"
+    say "    .venv/bin/python -m pip install --index-url ADDRESS torch torchvision"
+}
+
+# pip's own progress bars on a terminal; elsewhere a line now and then.
+run_pip() {
+    local pip=("$venv/bin/python" -m pip install --disable-pip-version-check)
+    if [ -t 2 ]; then
+        "${pip[@]}" --editable "$1" >&2
+    else
+        "${pip[@]}" --progress-bar off --editable "$1" 2>&1 |
+            "$venv/bin/python" -I "$repo/scripts/setup_progress.py" "$venv" >&2
+    fi
+}
+
 install_project() {
     local target="$repo" stamp
     [ -z "$extras" ] || target="$repo[$extras]"
     rm -f "$(stamp_of)" "$(stamp_of dev)"
-    say "Installing the project and its dependencies into $venv."
-    say "The first time this downloads PyTorch and more (on Linux several GB): minutes, not seconds."
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$target" ||
+    announce
+    run_pip "$target" ||
         fail "the installation failed (see above); run the command again to continue it."
     printf '%s\n' "$repo" >"$venv/.location"
     stamp="$(stamp_of "$extras")"

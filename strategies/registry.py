@@ -1,98 +1,31 @@
 """Parts by name: what the run config says becomes the object that does the work.
 
 A part is written as a name with options, `"trimmed-mean(trim_fraction=0.2)"`. The names are
-those of `PARTS`, which are short for import paths; a part of your own is named by its import
-path, `"my_package.my_module:MyPart(strength=2)"`, or by its file, `"/home/me/my_parts.py:MyPart"`.
-A class, or a function that makes a part, is called with the options. Where a part is a function
-itself (an aggregator, a schedule), the options become its keyword arguments.
+those of its kind in `strategies.part_kinds`, which are short for import paths; a part of your own
+is named by its import path, `"my_package.my_module:MyPart(strength=2)"`, or by its file,
+`"/home/me/my_parts.py:MyPart"`. A class, or a function that makes a part, is called with the
+options. Where a part is a function itself (an aggregator, a schedule), the options become its
+keyword arguments.
+
+What needs no part to be imported is checked first, by `check_name`: how the text is written, and
+that the name is known or has the form of a path.
 """
 
 import ast
 import difflib
 import importlib
-import importlib.util
 import inspect
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-Option = bool | int | float | str
+from strategies.part_imports import import_part
+from strategies.part_kinds import KINDS, Entry, Kind, Option
 
-_FLOWER = "flwr.server.strategy:"
-
-_SCHEDULES = {
-    "constant": "strategies.optimization.lr_schedules:constant",
-    "exponential": "strategies.optimization.lr_schedules:Exponential",
-    "step": "strategies.optimization.lr_schedules:Step",
-    "cosine": "strategies.optimization.lr_schedules:Cosine",
-    "warm-up": "strategies.optimization.lr_schedules:WarmUp",
-}
-
-PARTS: Mapping[str, Mapping[str, str]] = {
-    "strategy": {
-        "delta-fedavg": "strategies.delta_fedavg:DeltaFedAvg",
-        "FedAvg": f"{_FLOWER}FedAvg",
-        "FedAvgM": f"{_FLOWER}FedAvgM",
-        "FedAdam": f"{_FLOWER}FedAdam",
-        "FedAdagrad": f"{_FLOWER}FedAdagrad",
-        "FedYogi": f"{_FLOWER}FedYogi",
-        "FedMedian": f"{_FLOWER}FedMedian",
-        "FedTrimmedAvg": f"{_FLOWER}FedTrimmedAvg",
-        "Krum": f"{_FLOWER}Krum",
-        "Bulyan": "strategies.flowers_bulyan:bulyan",
-        "QFedAvg": f"{_FLOWER}QFedAvg",
-    },
-    "aggregator": {
-        "weighted-mean": "strategies.aggregation.weighted_mean:weighted_mean",
-        "fednova": "strategies.aggregation.fednova:NormalisedMean",
-        "median": "strategies.aggregation.robust:coordinate_median",
-        "trimmed-mean": "strategies.aggregation.robust:TrimmedMean",
-        "krum": "strategies.aggregation.krum:Krum",
-        "multi-krum": "strategies.aggregation.krum:MultiKrum",
-        "geometric-median": "strategies.aggregation.geometric_median:GeometricMedian",
-        "norm-clipped-mean": "strategies.aggregation.robust:NormClippedMean",
-    },
-    "server-optimizer": {
-        "sgd": "strategies.optimization.server_optimizers:sgd",
-        "adam": "strategies.optimization.server_optimizers:adam",
-        "adagrad": "strategies.optimization.server_optimizers:adagrad",
-        "yogi": "strategies.optimization.server_optimizers:yogi",
-        "torch-adam": "strategies.optimization.server_optimizers:torch_adam",
-        "torch-adagrad": "strategies.optimization.server_optimizers:torch_adagrad",
-    },
-    "server-lr-schedule": _SCHEDULES,
-    "lr-schedule": _SCHEDULES,
-    "codec": {
-        "identity": "strategies.compression.codec:Identity",
-        "float16": "strategies.compression.codec:Float16",
-        "bfloat16": "strategies.compression.codec:Bfloat16",
-        "quantise": "strategies.compression.codec:Quantise",
-        "top-k": "strategies.compression.top_k:TopK",
-    },
-    "adversary": {
-        "sign-flip": "strategies.attacks:SignFlip",
-        "scaled-noise": "strategies.attacks:ScaledNoise",
-        "label-flip": "strategies.attacks:LabelFlip",
-        "inflated-count": "strategies.attacks:InflatedCount",
-        "a-little-is-enough": "strategies.attacks:ALittleIsEnough",
-    },
-}
-"""By kind (the run-config key) and name: the import path."""
-
-_METHODS: Mapping[str, tuple[str, ...]] = {
-    "strategy": ("configure_fit", "aggregate_fit"),
-    "aggregator": ("__call__",),
-    "server-optimizer": ("step",),
-    "server-lr-schedule": ("__call__",),
-    "lr-schedule": ("__call__",),
-    "codec": ("encode", "decode"),
-    "adversary": ("poison_labels", "poison_update"),
-}
+Registered = TypeVar("Registered", bound=Callable[..., Any])
 
 _SPEC = re.compile(r"\s*(?P<name>[^()]+?)\s*(?:\((?P<options>.*)\))?\s*", re.DOTALL)
 
@@ -107,7 +40,7 @@ class PartSpec:
 
     Attributes:
         kind: The run-config key.
-        name: A name of `PARTS`, or an import path.
+        name: A name of its kind, or an import path.
         options: Its options, by name.
     """
 
@@ -117,57 +50,134 @@ class PartSpec:
 
     @classmethod
     def parse(cls, kind: str, text: str) -> "PartSpec":
-        """Read `name` or `name(option=value, ...)`.
-
-        Raises:
-            PartError: If it is written in another way.
-        """
+        """Read `name` or `name(option=value, ...)`; `PartError` if it is written otherwise."""
         found = _SPEC.fullmatch(text)
         if found is None:
             raise PartError(
                 f'{kind} = "{text}" is not a name with options; write for instance '
-                f'{kind} = "{_example(kind)}"'
+                f'{kind} = "{next(iter(KINDS[kind].names))}"'
             )
         return cls(kind, found["name"], _parse_options(kind, text, found["options"] or ""))
 
 
-def build_part(kind: str, text: str, **given: Any) -> Any:  # noqa: ANN401 - each kind has its own
-    """Build the part that a run config names.
-
-    Args:
-        kind: A key of `PARTS`.
-        text: A name with options; see the module.
-        **given: Further arguments for a class, which the run config cannot give.
+def register(kind: str, name: str) -> Callable[[Registered], Registered]:
+    """Return a decorator that gives a class or a function a name in the run config.
 
     Raises:
-        PartError: If there is no such part, it does not take these options, or it is no
-            part of this kind.
+        ValueError: If the name is taken.
     """
-    spec = PartSpec.parse(kind, text)
-    part = _load(spec)
-    is_function = "__call__" in _METHODS[kind] and not isinstance(part, type)
-    if is_function and callable(part):
-        _check_options(spec, part, first=1)
-        part = partial(part, **spec.options) if spec.options else part
-    elif callable(part):
-        _check_options(spec, part, first=0)
-        part = _call(spec, part, given)
-    missing = [method for method in _METHODS[kind] if not hasattr(part, method)]
-    if missing or isinstance(part, ModuleType):
-        raise PartError(
-            f'{kind} = "{text}": {spec.name} is no {kind}, it lacks {", ".join(missing)}'
-        )
-    return part
+    names, words = KINDS[kind].names, KINDS[kind].words
+
+    def add(part: Registered) -> Registered:
+        if name in names or name in words:
+            raise ValueError(f"the {kind} {name!r} is registered already")
+        names[name] = part
+        return part
+
+    return add
+
+
+def check_name(kind: str, text: str) -> None:
+    """Refuse what names no part, without importing the part that it names.
+
+    Raises:
+        PartError: If the text is not a name with options, or the name is neither known nor an
+            import path.
+    """
+    if text not in KINDS[kind].words:
+        _entry(PartSpec.parse(kind, text))
 
 
 def known_name(kind: str, text: str) -> str | None:
     """Return the project's own name for the part, or `None` if it is the user's."""
     name = PartSpec.parse(kind, text).name
-    return name if name in PARTS[kind] else None
+    return name if name in KINDS[kind].names else None
 
 
-def _example(kind: str) -> str:
-    return next(iter(PARTS[kind]))
+def is_path(kind: str, text: str) -> bool:
+    """Tell whether a part is named by its path, so that to build it runs code of the user's."""
+    check_name(kind, text)
+    return text not in KINDS[kind].words and known_name(kind, text) is None
+
+
+def facts_of(kind: str, text: str) -> frozenset[str]:
+    """Return the facts of `strategies.part_kinds` that hold for a part; none for the user's."""
+    name = known_name(kind, text)
+    return frozenset() if name is None else KINDS[kind].entry(name).facts
+
+
+def find_part(
+    kind: str,
+    text: str,
+    settings: Mapping[str, Any] | None = None,
+    /,
+    **given: Any,  # noqa: ANN401 - each kind has its own
+) -> Callable[[], Any]:
+    """Import the part that a run config names, and return what builds it.
+
+    Args:
+        kind: A run-config key of `KINDS`.
+        text: A name with options; see the module.
+        settings: Values of the run config by key, for options that have a key of their own.
+        **given: Further arguments for a class, which the run config cannot give.
+
+    Raises:
+        PartError: If there is no such part, it does not take these options, or it is certain
+            that it would be no part of this kind. So may what is returned.
+    """
+    described, spec = KINDS[kind], PartSpec.parse(kind, text)
+    entry = _entry(spec)
+    part = _load(spec, entry)
+    configured = {o: settings[key] for o, key in entry.keys.items() if settings and key in settings}
+    options = {**configured, **spec.options}
+    if not callable(part):
+        return lambda: _checked(described, spec, part)
+    if described.called_with and not isinstance(part, type):
+        _check_options(spec, part, first=len(described.called_with))
+        made = partial(part, **options) if options else part
+        return lambda: _checked(described, spec, made)
+    if isinstance(part, type) and not hasattr(part, "__getattr__"):
+        _checked(described, spec, part)  # what a class lacks, its objects mostly lack: do not call
+    _check_options(spec, part, first=0)
+    return lambda: _checked(described, spec, _call(spec, part, options, given))
+
+
+def build_part(
+    kind: str,
+    text: str,
+    settings: Mapping[str, Any] | None = None,
+    /,
+    **given: Any,  # noqa: ANN401 - each kind has its own
+) -> Any:  # noqa: ANN401
+    """Build the part that a run config names; see `find_part`.
+
+    Raises:
+        PartError: If there is no such part, it does not take these options, or it is no
+            part of this kind.
+    """
+    return find_part(kind, text, settings, **given)()
+
+
+def _entry(spec: PartSpec) -> Entry:
+    """Return what a spec's name stands for: an entry of its kind, or the user's path."""
+    kind = KINDS[spec.kind]
+    if spec.name not in kind.names and ":" not in spec.name and kind.registered_in:
+        importlib.import_module(kind.registered_in)
+    if spec.name in kind.names:
+        return kind.entry(spec.name)
+    module, _, attribute = spec.name.rpartition(":")
+    if module and attribute.isidentifier():
+        return Entry(spec.name)
+    if spec.name in kind.words:
+        raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')
+    known = [*kind.words, *kind.names]
+    near = difflib.get_close_matches(spec.name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise PartError(
+        f'{spec.kind} = "{spec.name}" is not known; {hint}the names are {", ".join(known)}, '
+        "and one of your own is named by its import path, "
+        '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
+    )
 
 
 def _parse_options(kind: str, text: str, options: str) -> dict[str, Option]:
@@ -191,47 +201,36 @@ def _parse_options(kind: str, text: str, options: str) -> dict[str, Option]:
     return parsed
 
 
-def _load(spec: PartSpec) -> Any:  # noqa: ANN401
-    path = PARTS[spec.kind].get(spec.name, spec.name)
-    module_name, colon, attribute = path.rpartition(":")
-    if not colon:
-        near = difflib.get_close_matches(spec.name, PARTS[spec.kind], n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise PartError(
-            f'{spec.kind} = "{spec.name}" is not known; {hint}the names are '
-            f"{', '.join(PARTS[spec.kind])}, and a part of your own is named by its import path, "
-            '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
-        )
+def _load(spec: PartSpec, entry: Entry) -> Any:  # noqa: ANN401
+    if not isinstance(entry.target, str):
+        return entry.target
     try:
-        is_file = module_name.endswith(".py")
-        module = _load_file(module_name) if is_file else importlib.import_module(module_name)
-        return getattr(module, attribute)
+        return import_part(entry.target)
     except Exception as error:  # whatever importing a user's file may raise
         raise PartError(
             f'{spec.kind} = "{spec.name}" cannot be imported: {type(error).__name__}: {error}'
         ) from error
 
 
-@lru_cache(maxsize=32)
-def _load_file(file: str) -> ModuleType:
-    """Import a file by its path, once per process."""
-    path = Path(file).expanduser()
-    if not path.is_absolute():
-        raise ValueError(f"{file} must be an absolute path, Flower runs the app elsewhere")
-    spec = importlib.util.spec_from_file_location(f"part_from_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def _checked(kind: Kind, spec: PartSpec, part: Any) -> Any:  # noqa: ANN401
+    """Return the part, or the class of it, if it has what its kind offers."""
+    missing = [name for name in kind.offers if not hasattr(part, name)]
+    if missing or isinstance(part, ModuleType):
+        text = f"{spec.name} is no {kind.key}, it lacks {', '.join(missing)}"
+        raise PartError(f'{kind.key} = "{spec.name}": {text}')
+    return part
 
 
-def _call(spec: PartSpec, make: Callable[..., Any], given: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    if twice := sorted(set(spec.options) & set(given)):
+def _call(
+    spec: PartSpec,
+    make: Callable[..., Any],
+    options: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Any:  # noqa: ANN401
+    if twice := sorted(set(options) & set(given)):
         raise PartError(f'{spec.kind} = "{spec.name}": {twice[0]} has a run-config key of its own')
     try:
-        return make(**given, **spec.options)
+        return make(**given, **options)
     except (TypeError, ValueError) as error:
         raise PartError(f'{spec.kind} = "{spec.name}": {error}') from error
 

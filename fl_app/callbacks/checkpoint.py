@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fl_app.core.errors import ResumeError
+from fl_app.core.run_config import MAY_CHANGE
 from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import RunDirectory, weights_digest
 from strategies.core.client_update import Arrays
@@ -29,17 +30,6 @@ from strategies.core.state import StrategyState
 CHECKPOINT = "checkpoint.safetensors"
 _VERSION = 1
 _STRATEGY = "strategy/"
-
-MAY_CHANGE = frozenset(
-    {
-        *("data-dir", "output-dir", "resume", "checkpoint-every", "tensorboard"),
-        *("num-server-rounds", "round-deadline", "quorum-deadline", "max-failed-rounds"),
-        *("target-accuracy", "target-loss", "patience", "min-improvement"),
-        *("update-tolerance", "time-budget", "monitor", "best-metric"),
-        "secure-stage-deadline",
-    }
-)
-"""Keys that may differ on resume: where things are, and when the run ends."""
 
 
 @dataclass(frozen=True)

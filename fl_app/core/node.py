@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.run_config_keys import OWN_DATA, RunConfig
+from fl_app.core.plugins import OWN_DATA
+from fl_app.core.run_config import RunConfig
 
 NodeConfig = Mapping[str, Any]
 

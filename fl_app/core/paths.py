@@ -43,11 +43,17 @@ def resolve_output_dir(configured: str) -> Path:
 def new_run_directory(output_dir: str, dataset: str) -> Path:
     """Name a directory, not yet made, for a run that starts now.
 
+    Args:
+        output_dir: The run config's output-dir.
+        dataset: The data set in use. One of the user's own is named by a path; of that, the
+            name of its function is taken.
+
     Raises:
         ConfigError: If `output_dir` is relative.
     """
     root = resolve_output_dir(output_dir)
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{dataset}"
+    label = dataset.partition("(")[0].rpartition(":")[2].strip()
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
     taken = {path.name for path in root.glob(f"{stem}*")} if root.is_dir() else set()
     if stem not in taken:
         return root / stem

@@ -1,32 +1,82 @@
-"""Parts that the run config names, with errors in its terms."""
+"""Parts that the run config names: the kinds that the application adds, and errors in its terms."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fl_app.core.errors import ConfigError
-from strategies.aggregation.base import Aggregator, as_aggregator
+from strategies.part_kinds import BY_POSITION, Entry, Kind, declare_kind
 from strategies.registry import PartError, build_part
 
+AUTO_DATA = "auto"
+OWN_DATA = "own"
+HONEST = "none"
+OWN_STRATEGY = "delta-fedavg"
 
-def part(kind: str, text: str, **given: Any) -> Any:  # noqa: ANN401 - each kind has its own
-    """Build a part of the pipeline by the name that the run config has for it.
+_PARTITIONERS = "fl_app.data.partitioners:"
 
-    Raises:
-        ConfigError: If there is no such part, or it does not take these options.
-    """
+declare_kind(
+    Kind(
+        "model",
+        offers=("forward", "state_dict"),
+        names={"simple-cnn": "fl_app.tasks.image_classification:SimpleCNN"},
+        registered_in="fl_app.models",
+    )
+)
+
+declare_kind(
+    Kind(
+        "dataset",
+        offers=("__call__",),
+        called_with=("data_dir",),
+        words=(AUTO_DATA, OWN_DATA),
+        names={
+            "mnist": "fl_app.data.datasets:load_mnist",
+            "fashion-mnist": "fl_app.data.datasets:load_fashion_mnist",
+            "digits": "fl_app.data.datasets:load_digits",
+        },
+    )
+)
+
+declare_kind(
+    Kind(
+        "partitioner",
+        offers=("__call__",),
+        called_with=("labels", "num_partitions", "seed"),
+        names={
+            "contiguous": Entry(f"{_PARTITIONERS}contiguous", frozenset({BY_POSITION})),
+            "iid": f"{_PARTITIONERS}iid",
+            "dirichlet": Entry(f"{_PARTITIONERS}dirichlet", keys={"alpha": "dirichlet-alpha"}),
+            "shards": Entry(f"{_PARTITIONERS}shards", keys={"each": "shards-per-participant"}),
+            "pathological": Entry(
+                f"{_PARTITIONERS}pathological", keys={"each": "classes-per-participant"}
+            ),
+            "linear": f"{_PARTITIONERS}linear",
+        },
+    )
+)
+
+
+@contextmanager
+def told_as_config_error() -> Iterator[None]:
+    """Turn a `PartError` into a `ConfigError`, which is told to the user in a sentence."""
     try:
-        return build_part(kind, text, **given)
+        yield
     except PartError as error:
         raise ConfigError(f"run config: {error}") from error
 
 
-def aggregator(text: str) -> Aggregator:
-    """Build the aggregator that the run config names; a plain function becomes one.
+def part(
+    kind: str,
+    text: str,
+    settings: Mapping[str, Any] | None = None,
+    /,
+    **given: Any,  # noqa: ANN401 - each kind has its own
+) -> Any:  # noqa: ANN401
+    """Build a part by the name that the run config has for it; see `build_part`.
 
     Raises:
-        ConfigError: If there is none, it does not take these options, or it offers more than a
-            function does without being derived from `Aggregator`.
+        ConfigError: If there is no such part, or it does not take these options.
     """
-    try:
-        return as_aggregator(part("aggregator", text))
-    except TypeError as error:
-        raise ConfigError(f'run config: aggregator = "{text}": {error}') from error
+    with told_as_config_error():
+        return build_part(kind, text, settings, **given)

@@ -1,11 +1,12 @@
 """Datasets as tensors, and where their files live.
 
-To add a dataset, write a function `Path -> Dataset` and add its line to `DATASETS`.
+A dataset is a function `Path -> Dataset` of the folder for all datasets. One of your own is named
+in the run config like any part, `dataset = "/home/me/data.py:load(limit=1000)"`; those with names
+are declared in `fl_app.core.plugins`.
 """
 
 import logging
 import textwrap
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fl_app.core.errors import DataError
+from fl_app.core.errors import ConfigError, DataError
+from fl_app.core.plugins import AUTO_DATA, part, told_as_config_error
 from fl_app.data.download import ensure_files, torchvision_fetch
 from fl_app.data.idx import read_images, read_labels
 from fl_app.data.tensor_dataset import Examples, GreyExamples
+from strategies.registry import check_name
 
 _FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -93,6 +96,26 @@ class IdxSource:
         return GreyExamples(images, int64_labels, self.mean, self.std)
 
 
+MNIST = IdxSource("mnist", "MNIST", 0.1307, 0.3081, _DIGIT_CLASSES)
+FASHION_MNIST = IdxSource("fashion-mnist", "FashionMNIST", 0.2860, 0.3530, _FASHION_CLASSES)
+
+
+def load_mnist(data_dir: Path) -> Dataset:
+    """MNIST: 70,000 handwritten digits, downloaded if absent.
+
+    Source: LeCun et al., Proceedings of the IEEE, 1998.
+    """
+    return MNIST.load(data_dir)
+
+
+def load_fashion_mnist(data_dir: Path) -> Dataset:
+    """Fashion-MNIST: 70,000 pictures of clothes, downloaded if absent.
+
+    Source: Xiao et al., 2017, arXiv:1708.07747.
+    """
+    return FASHION_MNIST.load(data_dir)
+
+
 def load_digits(_data_dir: Path) -> Dataset:
     """The 1,797 handwritten digits that come with scikit-learn: real, small, no download.
 
@@ -119,31 +142,28 @@ def load_digits(_data_dir: Path) -> Dataset:
     return Dataset("digits", *split, _DIGIT_CLASSES, mean, std)
 
 
-MNIST = IdxSource("mnist", "MNIST", 0.1307, 0.3081, _DIGIT_CLASSES)
-FASHION_MNIST = IdxSource("fashion-mnist", "FashionMNIST", 0.2860, 0.3530, _FASHION_CLASSES)
-
-DATASETS: Mapping[str, Callable[[Path], Dataset]] = {
-    "mnist": MNIST.load,
-    "fashion-mnist": FASHION_MNIST.load,
-    "digits": load_digits,
-}
-
-
 @lru_cache(maxsize=2)
 def load_dataset(name: str, data_dir: Path) -> Dataset:
     """Load a dataset, downloading it if absent; later calls in this process are free.
 
     Args:
-        name: A key of `DATASETS` (not "auto": see `resolve_dataset`).
+        name: A name or a path, with options (not "auto": see `resolve_dataset`).
         data_dir: Folder for all datasets, absolute. MNIST lies in `data_dir/MNIST/raw`.
 
     Returns:
         The dataset, shared by all callers: do not write to its tensors.
 
     Raises:
-        DataError: If the name is unknown, or a file is missing or broken.
+        ConfigError: If there is no such dataset, or a function of the user's returns none.
+        DataError: If a file is missing or broken.
     """
-    return DATASETS[_known(name)](data_dir)
+    dataset = part("dataset", name)(data_dir)
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(
+            f'run config: dataset = "{name}" gave a {type(dataset).__name__}; it must give a '
+            "Dataset of fl_app.data.datasets"
+        )
+    return dataset
 
 
 def resolve_dataset(name: str, data_dir: Path) -> str:
@@ -152,26 +172,21 @@ def resolve_dataset(name: str, data_dir: Path) -> str:
     It may try to download, so resolve once, at the start of a run.
 
     Returns:
-        A key of `DATASETS`.
+        What `load_dataset` takes.
 
     Raises:
-        DataError: If the name is neither "auto" nor a key of `DATASETS`.
+        ConfigError: If the name is neither "auto" nor that of a dataset.
     """
-    if name != "auto":
-        return _known(name)
+    if name != AUTO_DATA:
+        with told_as_config_error():
+            check_name("dataset", name)
+        return name
     try:
         MNIST.ensure(data_dir)
     except DataError as error:
         logging.getLogger("flwr").warning(_fallback_notice(error, data_dir))
         return "digits"
     return "mnist"
-
-
-def _known(name: str) -> str:
-    if name not in DATASETS:
-        allowed = ", ".join(("auto", *DATASETS))
-        raise DataError(f"Dataset {name!r} is unknown. Set dataset to one of: {allowed}.")
-    return name
 
 
 def _fallback_notice(error: DataError, data_dir: Path) -> str:

@@ -1,17 +1,20 @@
 """Who holds which examples.
 
-To add a scheme, write its function in `fl_app/data/partitioners.py` and its line in `PARTITIONERS`
-below.
+The schemes with names are in `fl_app/data/partitioners.py`.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from fl_app.data import partitioners
+from fl_app.core import plugins
 from fl_app.data.partitioners import IntArray, Labels, refusal
+from strategies.part_kinds import BY_POSITION
+from strategies.registry import facts_of, known_name
+
+Scheme = Callable[[Labels, int, int], list[IntArray]]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class PartitionSpec:
     """A scheme and its settings.
 
     Attributes:
-        name: A key of `PARTITIONERS` (run-config key partitioner).
+        name: A name or a path, with options (run-config key partitioner).
         num_partitions: Number of participants.
         seed: Of every random choice; not negative.
         dirichlet_alpha: For dirichlet: the smaller, the more skewed.
@@ -33,22 +36,6 @@ class PartitionSpec:
     dirichlet_alpha: float = 0.5
     shards_per_participant: int = 2
     classes_per_participant: int = 2
-
-
-PARTITIONERS: Mapping[str, Callable[[Labels, PartitionSpec], list[IntArray]]] = {
-    "contiguous": lambda labels, spec: partitioners.contiguous(labels, spec.num_partitions),
-    "iid": lambda labels, spec: partitioners.iid(labels, spec.num_partitions, spec.seed),
-    "dirichlet": lambda labels, spec: partitioners.dirichlet(
-        labels, spec.num_partitions, spec.seed, spec.dirichlet_alpha
-    ),
-    "shards": lambda labels, spec: partitioners.shards(
-        labels, spec.num_partitions, spec.seed, spec.shards_per_participant
-    ),
-    "pathological": lambda labels, spec: partitioners.pathological(
-        labels, spec.num_partitions, spec.seed, spec.classes_per_participant
-    ),
-    "linear": lambda labels, spec: partitioners.linear(labels, spec.num_partitions, spec.seed),
-}
 
 
 def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
@@ -67,20 +54,25 @@ def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
     Raises:
         ConfigError: If the request is impossible; it names the run-config key and the limit.
     """
-    if spec.name not in PARTITIONERS:
-        raise refusal("partitioner", spec.name, f"one of {', '.join(PARTITIONERS)}")
+    scheme = _scheme(spec)
     if not 1 <= spec.num_partitions <= len(labels):
         raise refusal("num-participants", spec.num_partitions, f"from 1 to {len(labels)} examples")
     if spec.seed < 0:
         raise refusal("seed", spec.seed, "0 or more")
     labels = np.asarray(labels)
-    parts = [np.sort(np.asarray(p, dtype=np.int64)) for p in PARTITIONERS[spec.name](labels, spec)]
-    empty = [i for i, part in enumerate(parts) if not len(part)]
+    divided = scheme(labels, spec.num_partitions, spec.seed)
+    parts = [np.sort(np.asarray(indices, dtype=np.int64)) for indices in divided]
+    if len(parts) != spec.num_partitions:
+        reason = f"another: it makes {len(parts)} parts for {spec.num_partitions} participants"
+        raise refusal("partitioner", spec.name, reason)
+    empty = [i for i, indices in enumerate(parts) if not len(indices)]
     if empty:
         raise refusal(
             "partitioner", spec.name, f"another: it leaves participant {empty[0]} without examples"
         )
     if not np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(labels))):
+        if known_name("partitioner", spec.name) is None:
+            raise refusal("partitioner", spec.name, "another: it loses or repeats examples")
         raise RuntimeError(f"partitioner {spec.name} lost or repeated examples; this is a bug")
     return parts
 
@@ -90,7 +82,7 @@ def train_and_test_indices(
 ) -> tuple[list[IntArray], list[IntArray]]:
     """Divide a training and a test set so that each participant's two parts match.
 
-    With contiguous, both sets are cut into equal ranges. With any other scheme, the test examples
+    A scheme that looks at no label, as contiguous, divides both. With any other, the test examples
     of each class are dealt in proportion to the participants' training counts of that class (see
     `follow`), because a scheme's second draw, on the test labels, would not repeat the first.
     Nothing is cached: 60,000 labels among 1,000 participants take about two seconds.
@@ -108,8 +100,8 @@ def train_and_test_indices(
         ConfigError: As `partition_indices`, for the training set.
     """
     train = partition_indices(train_labels, spec)
-    if spec.name == "contiguous":
-        return train, partitioners.contiguous(test_labels, spec.num_partitions)
+    if BY_POSITION in facts_of("partitioner", spec.name):
+        return train, _scheme(spec)(test_labels, spec.num_partitions, spec.seed)
     classes = 1 + int(max(np.max(train_labels), np.max(test_labels, initial=0)))
     return train, follow(test_labels, label_counts(train_labels, train, classes))
 
@@ -156,6 +148,13 @@ def partition_digest(parts: Sequence[IntArray]) -> str:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
     return digest.hexdigest()
+
+
+def _scheme(spec: PartitionSpec) -> Scheme:
+    """Return the function that divides, with the settings that have run-config keys."""
+    settings = {name.replace("_", "-"): value for name, value in asdict(spec).items()}
+    scheme: Scheme = plugins.part("partitioner", spec.name, settings)
+    return scheme
 
 
 def _help_the_empty(dealt: IntArray, counts: IntArray) -> None:

@@ -1,6 +1,8 @@
-"""Partition schemes: labels in, one index array per participant out.
+"""Partition schemes: labels, number of participants n and seed in, one index array each out.
 
 A scheme is a pure function of its arguments and gives every example to exactly one participant.
+One of your own is named in the run config like any part,
+`partitioner = "/home/me/parts.py:by_hospital(strength=2)"`.
 The random ones use Flower Datasets' partitioners, over labels alone and in memory, and differ
 from them where those would lose examples.
 """
@@ -18,7 +20,7 @@ IntArray = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.integer[Any]]
 
 
-def contiguous(labels: Labels, n: int) -> list[IntArray]:
+def contiguous(labels: Labels, n: int, _seed: int) -> list[IntArray]:
     """Equal ranges: participant i of n holds [i*N//n, (i+1)*N//n)."""
     bounds = [i * len(labels) // n for i in range(n + 1)]
     return [np.arange(bounds[i], bounds[i + 1]) for i in range(n)]
@@ -41,7 +43,7 @@ def linear(labels: Labels, n: int, seed: int) -> list[IntArray]:
     ]
 
 
-def dirichlet(labels: Labels, n: int, seed: int, alpha: float) -> list[IntArray]:
+def dirichlet(labels: Labels, n: int, seed: int, *, alpha: float) -> list[IntArray]:
     """Divide each class in proportions drawn from Dirichlet(alpha); small alpha, large skew.
 
     A draw that leaves a participant without examples is repeated, up to ten times.
@@ -70,7 +72,7 @@ def dirichlet(labels: Labels, n: int, seed: int, alpha: float) -> list[IntArray]
         ) from error
 
 
-def shards(labels: Labels, n: int, seed: int, each: int) -> list[IntArray]:
+def shards(labels: Labels, n: int, seed: int, *, each: int) -> list[IntArray]:
     """Sort by label, cut into n * each equal shards, deal every participant `each` of them.
 
     The library deals the shards but would drop the examples that do not fill one, so it is
@@ -95,7 +97,7 @@ def shards(labels: Labels, n: int, seed: int, each: int) -> list[IntArray]:
     return [np.concatenate([cut[shard] for shard in hand]) for hand in hands]
 
 
-def pathological(labels: Labels, n: int, seed: int, each: int) -> list[IntArray]:
+def pathological(labels: Labels, n: int, seed: int, *, each: int) -> list[IntArray]:
     """Every participant holds `each` classes; a class is divided evenly among its holders.
 
     Participant i's first class is i modulo the number of classes, the others are drawn. With

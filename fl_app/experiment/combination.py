@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fl_app.core.run_config_keys import OWN_STRATEGY, RunConfig
+from fl_app.core.errors import ConfigError
+from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.privacy.noise_calibration import planned_participants
-from strategies.aggregation.base import Aggregator
+from strategies.aggregation.base import Aggregator, as_aggregator
 from strategies.compression.codec import Codec
-from strategies.registry import known_name
+from strategies.part_kinds import UNCODED, WEIGHTED_MEAN
+from strategies.registry import facts_of
 
-_AVERAGES = ("weighted-mean",)
+_PARTS_OF_OWN_STRATEGY = (
+    *("server-optimizer", "server-lr-schedule", "codec", "clip-norm"),
+    *("privacy", "scaffold", "over-selection"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Facts:
     @property
     def averages(self) -> bool:
         """Whether the aggregator is the plain weighted mean."""
-        return known_name("aggregator", self.config.aggregator) in _AVERAGES
+        return WEIGHTED_MEAN in facts_of("aggregator", self.config.aggregator)
 
     @property
     def private(self) -> bool:
@@ -46,6 +52,11 @@ class Facts:
         return self.config.secure_aggregation
 
     @property
+    def coded(self) -> bool:
+        """Whether deltas travel in another form than their own."""
+        return UNCODED not in facts_of("codec", self.config.codec)
+
+    @property
     def lossy(self) -> bool:
         """Whether the codec drops anything."""
         return not self.codec.lossless
@@ -61,19 +72,10 @@ class Facts:
         return self.aggregator.least_updates
 
     def changed(self) -> list[str]:
-        """Return the keys of parts that are not as they are by default."""
-        run = self.config
-        parts = {
-            "aggregator": not self.averages,
-            "server-optimizer": run.server_optimizer != "sgd",
-            "server-lr-schedule": run.server_lr_schedule != "constant",
-            "codec": run.codec != "identity",
-            "clip-norm": run.clip_norm > 0,
-            "privacy": run.privacy != "none",
-            "scaffold": run.scaffold,
-            "over-selection": run.over_selection > 0,
-        }
-        return [key for key, differs in parts.items() if differs]
+        """Return the keys of the parts of delta-fedavg that are not as they are by default."""
+        settings = self.config.as_run_config()
+        changed = [key for key in _PARTS_OF_OWN_STRATEGY if settings[key] != DEFAULTS[key]]
+        return changed if self.averages else ["aggregator", *changed]
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,16 @@ class Rule:
     why: str
     instead: str
     applies: Callable[[Facts], bool]
+
+
+def aggregator(text: str) -> Aggregator:
+    """Build the aggregator that the run config names; a plain function becomes one.
+
+    Raises:
+        ConfigError: If there is none, it does not take these options, or it offers more than a
+            function does without being derived from `Aggregator`.
+    """
+    try:
+        return as_aggregator(part("aggregator", text))
+    except TypeError as error:
+        raise ConfigError(f'run config: aggregator = "{text}": {error}') from error

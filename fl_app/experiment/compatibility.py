@@ -5,13 +5,12 @@ Checked before round 1. `python -m scripts.docgen.compatibility` writes it into
 """
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.plugins import aggregator, part
-from fl_app.core.run_config_keys import HONEST, OWN_DATA, RunConfig
-from fl_app.experiment.combination import Facts, Rule
+from fl_app.core.plugins import HONEST, OWN_DATA, part
+from fl_app.core.run_config import RunConfig
+from fl_app.experiment.combination import Facts, Rule, aggregator
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
-from strategies.registry import known_name
-
-_STATELESS_OF_FLOWER = ("FedAvg", "FedMedian", "FedTrimmedAvg", "Krum", "Bulyan")
+from strategies.part_kinds import STATELESS
+from strategies.registry import facts_of
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -29,7 +28,7 @@ RULES: tuple[Rule, ...] = (
         lambda facts: (
             not facts.own_strategy
             and bool(facts.config.resume)
-            and known_name("strategy", facts.config.strategy) not in _STATELESS_OF_FLOWER
+            and STATELESS not in facts_of("strategy", facts.config.strategy)
         ),
     ),
     Rule(
@@ -151,7 +150,7 @@ RULES: tuple[Rule, ...] = (
         "Masked values are added up as they travel, so they cannot be in a code of another form; "
         "and no mask can be compressed.",
         'set codec = "identity", or secure-aggregation = false',
-        lambda facts: facts.secure and known_name("codec", facts.config.codec) != "identity",
+        lambda facts: facts.secure and facts.coded,
     ),
     Rule(
         "secure-aggregation, and scaffold",

@@ -19,7 +19,7 @@ from fl_app.callbacks.best_model import BestModel
 from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
 from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import (
@@ -130,7 +130,8 @@ class Run:
         directory.write_json("summary.json", summary)
         log(INFO, "ended after %s: %s", format_duration(summary["seconds"]), reason)
         for name, digest in summary["sha256"].items():
-            log(INFO, "sha256 of %s: %s", name, digest)
+            if digest:  # participants with data of their own have no common partition
+                log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
 
     def _write_plots(self) -> None:

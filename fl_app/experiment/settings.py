@@ -2,7 +2,7 @@
 
 from fl_app.callbacks.best_model import Objective
 from fl_app.callbacks.early_stopping import StopSettings
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.rounds.round_loop import WorkflowSettings
 from fl_app.secure_aggregation.settings import secure_settings
 

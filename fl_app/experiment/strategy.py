@@ -7,9 +7,10 @@ from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
 from flwr.server.strategy import Strategy
 from torch import nn
 
-from fl_app.core.plugins import aggregator, part
-from fl_app.core.run_config_keys import OWN_STRATEGY, RunConfig
+from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.run_config import RunConfig
 from fl_app.data.tensor_dataset import Examples
+from fl_app.experiment.combination import aggregator
 from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
 from fl_app.tasks.parameters import get_weights, set_weights, trainable_flags
 from fl_app.tasks.server_data import ServerData

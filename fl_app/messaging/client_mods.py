@@ -6,11 +6,10 @@ import time
 from logging import ERROR
 
 from flwr.app import Context, Error, Message
-from flwr.clientapp.typing import ClientAppCallable
-from flwr.common.constant import ErrorCode
 from flwr.common.logger import log
 
 from fl_app.core.errors import ConfigError, UserError
+from fl_app.messaging.flower_compat import CLIENT_APP_FAILED, ClientAppCallable
 
 
 class RoundOver(UserError):  # noqa: N818 - says what happened, and nobody is at fault
@@ -31,7 +30,7 @@ def report_failures(message: Message, context: Context, call_next: ClientAppCall
             # What an error says of a participant's own data (a file's name may be a person's)
             # stays on its node.
             cause = f"{type(error).__name__}; its own log says more"
-        return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, cause), reply_to=message)
+        return Message(Error(CLIENT_APP_FAILED, cause), reply_to=message)
 
 
 def give_up_at_deadline(

@@ -5,16 +5,16 @@ from logging import INFO, WARNING
 
 from flwr.common import GetPropertiesIns, Scalar
 from flwr.common.logger import log
-from flwr.compat.common.recorddict_compat import (
-    getpropertiesins_to_recorddict,
-    recorddict_to_getpropertiesres,
-)
 from flwr.server.client_manager import ClientManager
-from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.serverapp import Grid
 
 from fl_app.core.errors import UserError
 from fl_app.messaging.fit_config import DATASET_KEY, PARTICIPANT_KEY
+from fl_app.messaging.flower_compat import (
+    GridClientProxy,
+    getpropertiesins_to_recorddict,
+    recorddict_to_getpropertiesres,
+)
 from fl_app.messaging.simulation import names_by_registration
 from fl_app.messaging.transport import Instruction, MessageType, exchange
 from strategies.core.client_update import participant_order

@@ -8,11 +8,12 @@ asking 10,000 nodes for their names would take a core for minutes, and 1,000 mes
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from flwr.serverapp import Grid
+
+from fl_app.messaging.flower_compat import is_simulated, registration_times
 
 # Messages sent ahead, per CPU that may work on one: enough for Flower's next look to find some.
 _AHEAD_PER_CPU = 16
@@ -27,11 +28,8 @@ def names_by_registration(grid: Grid) -> dict[int, str]:
     Returns:
         Nothing where nodes are not simulated, or their order is not known.
     """
-    if not _is_simulated(grid):
-        return {}
-    nodes = list(grid.get_nodes())
-    times = {node.node_id: node.registered_at for node in nodes}
-    if len(set(times.values())) < len(nodes):
+    times = registration_times(grid)
+    if times is None or len(set(times.values())) < len(times):
         return {}
     order = sorted(times, key=lambda node_id: times[node_id])
     return {node_id: str(partition) for partition, node_id in enumerate(order)}
@@ -39,7 +37,7 @@ def names_by_registration(grid: Grid) -> dict[int, str]:
 
 def num_outstanding(grid: Grid) -> int | None:
     """Return how many messages may wait for an answer at a time; `None` is any number."""
-    if not _is_simulated(grid):
+    if not is_simulated(grid):
         return None
     return _AHEAD_PER_CPU * _num_cpus()
 
@@ -60,12 +58,6 @@ def worker_environment(runtime_env: Mapping[str, Any] | None) -> dict[str, Any]:
     asked = dict(runtime_env or {})
     only_path = set(asked) == {"env_vars"} and set(asked["env_vars"]) == {"PYTHONPATH"}
     return {} if only_path else asked
-
-
-def _is_simulated(grid: Grid) -> bool:
-    # A simulation has loaded this; elsewhere it would cost a second for nothing.
-    module = sys.modules.get("flwr.superlink.grid.inmemory_grid")
-    return module is not None and isinstance(grid, module.InMemoryGrid)
 
 
 def _num_cpus() -> int:

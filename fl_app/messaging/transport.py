@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flwr.app import Message, RecordDict
-from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.serverapp import Grid
 
+from fl_app.messaging.flower_compat import GridClientProxy
 from fl_app.messaging.simulation import num_outstanding
 
 # Looking for replies takes at most this share of the time: in a simulation the processor is the

@@ -3,7 +3,7 @@
 import math
 from functools import lru_cache
 
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from strategies.core.clients import most_participations
 from strategies.privacy.accountant import noise_multiplier_for
 from strategies.privacy.clipping import Protection

@@ -13,7 +13,7 @@ from flwr.common.logger import log
 
 from fl_app.core.atomic_io import write_atomically
 from fl_app.core.errors import ResumeError, UserError
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import noise_multiplier, planned_participants
 from fl_app.results.records import RoundReport
 from strategies.privacy.accountant import PrivacyLedger

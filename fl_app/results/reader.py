@@ -156,7 +156,9 @@ def model_file(path: Path, best: bool = False) -> Path:
     raise UserError(f"{path} holds no {' or '.join(wanted)}")
 
 
-def load_model(path: Path, best: bool = False) -> tuple["nn.Module", dict[str, str]]:
+def load_model(
+    path: Path, best: bool = False, architecture: str | None = None
+) -> tuple["nn.Module", dict[str, str]]:
     """Load a model that a run has saved.
 
     Integer buffers, which do not travel, are those of a freshly built model.
@@ -164,6 +166,8 @@ def load_model(path: Path, best: bool = False) -> tuple["nn.Module", dict[str, s
     Args:
         path: A run directory or a safetensors file.
         best: Take a run's best model and not its final one.
+        architecture: What it is a model of, as the run config's `model` would say. A file may
+            come from anybody, so of itself it can name a registered model only, and no code.
 
     Returns:
         The model on the CPU, and the file's metadata: `model`, and mostly `dataset`.
@@ -174,18 +178,24 @@ def load_model(path: Path, best: bool = False) -> tuple["nn.Module", dict[str, s
     """
     from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
     from fl_app.tasks.registry import build_model
+    from strategies.registry import PartError, is_path
 
     file = model_file(path, best)
     arrays, metadata = _read_tensors(file)
     if "model" not in metadata:
         raise UserError(f"{file} does not say what model it is of: its metadata has no 'model'")
+    kind = architecture or metadata["model"]
     try:
-        model = build_model(metadata["model"], seed=0)
-    except UserError as error:
+        if architecture is None and is_path("model", kind):
+            raise UserError(
+                f"it is of the model {kind!r}, which is code of yours; to run that code, say so "
+                "with --architecture"
+            )
+        model = build_model(kind, seed=0)
+    except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error
     expected = dict(zip(travelling_names(model), get_weights(model), strict=True))
     if differences := list(_differences(arrays, expected)):
-        kind = metadata["model"]
         raise UserError(f"{file} does not fit the model {kind!r}: {'; '.join(differences)}")
     set_weights(model, [arrays[name] for name in expected])
     return model, metadata

@@ -9,17 +9,17 @@ from typing import cast
 from flwr.app import RecordDict
 from flwr.common import EvaluateRes
 from flwr.common.logger import log
-from flwr.compat.common.recorddict_compat import (
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
+from flwr.serverapp import Grid
+
+from fl_app.messaging.flower_compat import (
+    GridClientProxy,
     evaluateins_to_recorddict,
     fitins_to_recorddict,
     recorddict_to_evaluateres,
     recorddict_to_fitres,
 )
-from flwr.server.client_manager import ClientManager
-from flwr.server.client_proxy import ClientProxy
-from flwr.server.compat.grid_client_proxy import GridClientProxy
-from flwr.serverapp import Grid
-
 from fl_app.messaging.reorder_buffer import ReorderBuffer
 from fl_app.messaging.replies import (
     as_exceptions,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from flwr.server.compat import LegacyContext
 from flwr.serverapp import Grid
 
 from fl_app.messaging.client_registry import ClientRegistry
+from fl_app.messaging.flower_compat import LegacyContext
 from fl_app.results.records import RoundReport
 from fl_app.rounds.central_evaluation import CentralEvaluation, CentralScore
 from fl_app.rounds.phases import Phases

@@ -6,9 +6,9 @@ from logging import WARNING
 
 from flwr.app import Message
 from flwr.common.logger import log
-from flwr.server.compat.grid_client_proxy import GridClientProxy
 from flwr.serverapp import Grid
 
+from fl_app.messaging.flower_compat import GridClientProxy
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
 from fl_app.secure_aggregation.reply_validation import BAD_REPLIES, Check, content_bytes
 from strategies.core.clients import participant_of

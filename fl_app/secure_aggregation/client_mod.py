@@ -11,27 +11,28 @@ from typing import Any, cast
 import numpy as np
 from cryptography.fernet import InvalidToken
 from flwr.app import ConfigRecord, Context, Message
-from flwr.client.mod import secaggplus_mod
-from flwr.clientapp.typing import ClientAppCallable
 from flwr.common import bytes_to_ndarray, ndarray_to_bytes, ndarrays_to_parameters
-from flwr.common.secure_aggregation.secaggplus_constants import (
-    RECORD_KEY_CONFIGS,
-    RECORD_KEY_STATE,
-    Key,
-    Stage,
-)
-from flwr.compat.common.recorddict_compat import parameters_to_arrayrecord, recorddict_to_fitres
 
 from fl_app.core.errors import UserError
 from fl_app.core.node import participant_name
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator
+from fl_app.messaging.flower_compat import (
+    FIT_PARAMETERS_RECORD,
+    RECORD_KEY_CONFIGS,
+    RECORD_KEY_STATE,
+    ClientAppCallable,
+    SecAggKey,
+    SecAggStage,
+    agreed_terms,
+    parameters_to_arrayrecord,
+    recorddict_to_fitres,
+    secaggplus_mod,
+)
 from fl_app.messaging.transport import MessageType
 from fl_app.secure_aggregation.fixed_point import MODULUS
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS, check_value, secure_settings
 from strategies.core.npy import decode_arrays
-
-_FIT_PARAMETERS = "fitres.parameters"
 
 
 class SecureAggregationRefused(UserError):  # noqa: N818 - the participant is in the right
@@ -54,7 +55,7 @@ def secure_aggregation(message: Message, context: Context, call_next: ClientAppC
                 "the server asks for the delta in the clear, but secure-aggregation is on"
             )
         return call_next(message, context)
-    stage = message.content.config_records[RECORD_KEY_CONFIGS].get(Key.STAGE)
+    stage = message.content.config_records[RECORD_KEY_CONFIGS].get(SecAggKey.STAGE)
     _check_stage(stage, message.content.config_records[RECORD_KEY_CONFIGS], context)
 
     def work(inner: Message, inner_context: Context) -> Message:
@@ -69,37 +70,38 @@ def secure_aggregation(message: Message, context: Context, call_next: ClientAppC
         ) from error
     finally:
         np.random.set_state(random_state)
-    if stage == Stage.COLLECT_MASKED_VECTORS:
+    if stage == SecAggStage.COLLECT_MASKED_VECTORS:
         _pack(reply.content.config_records[RECORD_KEY_CONFIGS])
-    if stage == Stage.UNMASK:  # whoever asks twice would learn both kinds of secret
+    if stage == SecAggStage.UNMASK:  # whoever asks twice would learn both kinds of secret
         del context.state.config_records[RECORD_KEY_STATE]
     return reply
 
 
 def _check_stage(stage: object, asked: ConfigRecord, context: Context) -> None:
     """Refuse a stage that would let the server see more than a sum."""
-    if stage == Stage.SETUP:
+    if stage == SecAggStage.SETUP:
         settings = secure_settings(RunConfig.from_run_config(context.run_config))
         if settings is None:
             raise SecureAggregationRefused(
                 "the server asks for secure aggregation, which is off in the run config"
             )
         terms: Any = asked
-        sampled = terms[Key.SAMPLE_NUMBER]
+        sampled = terms[SecAggKey.SAMPLE_NUMBER]
         needed = (settings.num_shares(sampled), settings.num_needed(sampled))
-        if sampled < MIN_PARTICIPANTS or terms[Key.MOD_RANGE] != MODULUS:
+        if sampled < MIN_PARTICIPANTS or terms[SecAggKey.MOD_RANGE] != MODULUS:
             raise SecureAggregationRefused(
                 f"the server asks for secure aggregation among {sampled} participants modulo "
-                f"{terms[Key.MOD_RANGE]}; it takes {MIN_PARTICIPANTS}, and {MODULUS}"
+                f"{terms[SecAggKey.MOD_RANGE]}; it takes {MIN_PARTICIPANTS}, and {MODULUS}"
             )
-        if needed != (terms[Key.SHARE_NUMBER], terms[Key.THRESHOLD]):
+        if needed != (terms[SecAggKey.SHARE_NUMBER], terms[SecAggKey.THRESHOLD]):
             raise SecureAggregationRefused(
-                f"the server asks for {terms[Key.THRESHOLD]} of {terms[Key.SHARE_NUMBER]} "
-                f"shares to unmask; by the run config it is {needed[1]} of {needed[0]}"
+                f"the server asks for {terms[SecAggKey.THRESHOLD]} of "
+                f"{terms[SecAggKey.SHARE_NUMBER]} shares to unmask; by the run config it is "
+                f"{needed[1]} of {needed[0]}"
             )
-    if stage == Stage.UNMASK:
-        alive = set(cast(list[int], asked.get(Key.ACTIVE_NODE_ID_LIST, [])))
-        if alive & set(cast(list[int], asked.get(Key.DEAD_NODE_ID_LIST, []))):
+    if stage == SecAggStage.UNMASK:
+        alive = set(cast(list[int], asked.get(SecAggKey.ACTIVE_NODE_ID_LIST, [])))
+        if alive & set(cast(list[int], asked.get(SecAggKey.DEAD_NODE_ID_LIST, []))):
             raise SecureAggregationRefused(
                 "the server calls a participant both alive and gone, which would unmask it"
             )
@@ -112,14 +114,14 @@ def _for_the_masks(reply: Message, message: Message, context: Context) -> Messag
     the range, with a value that the server knows at its end: see `check_value`.
     """
     result = recorddict_to_fitres(reply.content, keep_input=True)
-    agreed: Any = context.state.config_records[RECORD_KEY_STATE]
-    if result.num_examples > agreed["max_weight"]:
+    agreed = agreed_terms(context)
+    if result.num_examples > agreed.max_weight:
         raise SecureAggregationRefused(
             f"there are {result.num_examples} examples here, more than the "
-            f"{agreed['max_weight']:g} that were announced as the most of all"
+            f"{agreed.max_weight:g} that were announced as the most of all"
         )
     delta = decode_arrays(result.parameters.tensors)
-    reach = float(agreed["clipping_range"])
+    reach = agreed.clipping_range
     values = [np.ravel(array).astype(np.float64) for array in delta]
     vector = np.concatenate([*values, [check_value(reach)]])
     if not np.abs(vector).max() <= reach:  # written so that NaN is refused as well
@@ -127,7 +129,7 @@ def _for_the_masks(reply: Message, message: Message, context: Context) -> Messag
             f"a value of the delta is further from 0 than {reach:g}, the range of secure "
             "aggregation: it would be cut off in silence"
         )
-    reply.content.array_records[_FIT_PARAMETERS] = parameters_to_arrayrecord(
+    reply.content.array_records[FIT_PARAMETERS_RECORD] = parameters_to_arrayrecord(
         ndarrays_to_parameters([vector]), keep_input=False
     )
     np.random.seed(_rounding_seed(message, context))
@@ -144,7 +146,7 @@ def _rounding_seed(message: Message, context: Context) -> int:
 
 def _pack(answer: ConfigRecord) -> None:
     """Store masked values, which are less than 2**32, in four bytes each."""
-    masked = cast(list[bytes], answer[Key.MASKED_PARAMETERS])
-    answer[Key.MASKED_PARAMETERS] = [
+    masked = cast(list[bytes], answer[SecAggKey.MASKED_PARAMETERS])
+    answer[SecAggKey.MASKED_PARAMETERS] = [
         ndarray_to_bytes(bytes_to_ndarray(array).astype(np.uint32)) for array in masked
     ]

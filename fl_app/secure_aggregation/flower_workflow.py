@@ -9,13 +9,16 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 from flwr.common import FitIns, FitRes
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.compat import LegacyContext
 from flwr.server.strategy import Strategy
-from flwr.server.workflow import SecAggPlusWorkflow
-from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD
-from flwr.server.workflow.constant import Key as WorkflowKey
-from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 
+from fl_app.messaging.flower_compat import (
+    MAIN_CONFIGS_RECORD,
+    MAIN_PARAMS_RECORD,
+    LegacyContext,
+    SecAggPlusWorkflow,
+    WorkflowKey,
+    WorkflowState,
+)
 from fl_app.secure_aggregation.fixed_point import MODULUS, SecureRange
 from fl_app.secure_aggregation.settings import SecureSettings
 

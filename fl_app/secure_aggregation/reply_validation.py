@@ -13,10 +13,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, EllipticCurvePublicKey
 from flwr.app import ConfigRecord, RecordDict
 from flwr.common import Code
-from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key
-from flwr.compat.common.recorddict_compat import recorddict_to_fitres
-from flwr.supercore.primitives.asymmetric import bytes_to_public_key
 
+from fl_app.messaging.flower_compat import (
+    RECORD_KEY_CONFIGS,
+    SecAggKey,
+    bytes_to_public_key,
+    recorddict_to_fitres,
+)
 from strategies.core.npy import decode_arrays
 
 Check = Callable[[int, RecordDict, RecordDict], None]
@@ -28,7 +31,7 @@ BAD_REPLIES = (KeyError, TypeError, ValueError, UnsupportedAlgorithm)
 
 def check_public_keys(node: int, asked: RecordDict, answer: RecordDict) -> None:
     """Check two keys of the curve that Flower's clients use; else they would fail in turn."""
-    keys = [_items(answer, key, bytes) for key in (Key.PUBLIC_KEY_1, Key.PUBLIC_KEY_2)]
+    keys = [_items(answer, key, bytes) for key in (SecAggKey.PUBLIC_KEY_1, SecAggKey.PUBLIC_KEY_2)]
     if keys[0] == keys[1]:
         raise ValueError("its two public keys are one")
     for (key,) in keys:
@@ -40,8 +43,8 @@ def check_public_keys(node: int, asked: RecordDict, answer: RecordDict) -> None:
 def check_encrypted_shares(node: int, asked: RecordDict, answer: RecordDict) -> None:
     """Check that there is one for everybody else whose public keys it was given."""
     others = {key for key in _configs(asked) if key.isdecimal() and int(key) != node}
-    receivers = _items(answer, Key.DESTINATION_LIST, int)
-    shares = _items(answer, Key.CIPHERTEXT_LIST, bytes)
+    receivers = _items(answer, SecAggKey.DESTINATION_LIST, int)
+    shares = _items(answer, SecAggKey.CIPHERTEXT_LIST, bytes)
     if sorted(map(str, receivers)) != sorted(others) or len(shares) != len(receivers):
         raise ValueError("it has not one share for each of the others")
 
@@ -68,7 +71,7 @@ class MaskedUpdateCheck:
             raise ValueError(
                 f"it has trained on {count!r} examples and announced {self.announced[node]}"
             )
-        arrays = decode_arrays(list(_items(answer, Key.MASKED_PARAMETERS, bytes)))
+        arrays = decode_arrays(list(_items(answer, SecAggKey.MASKED_PARAMETERS, bytes)))
         form: list[Any] = [(array.shape, array.dtype) for array in arrays]
         # The weight; and the values, with the one that `check_value` tells at their end.
         if form != [((1,), np.uint32), ((self.num_values + 1,), np.uint32)]:
@@ -78,9 +81,11 @@ class MaskedUpdateCheck:
 def check_key_shares(node: int, asked: RecordDict, answer: RecordDict) -> None:
     """Check that there is a share of everybody's secret that was asked for."""
     configs = _configs(asked)
-    owners: list[Any] = [*configs[Key.ACTIVE_NODE_ID_LIST], *configs[Key.DEAD_NODE_ID_LIST]]  # type: ignore[misc]
-    shares = _items(answer, Key.SHARE_LIST, bytes)
-    if _items(answer, Key.NODE_ID_LIST, int) != owners or len(shares) != len(owners):
+    alive: Any = configs[SecAggKey.ACTIVE_NODE_ID_LIST]
+    dead: Any = configs[SecAggKey.DEAD_NODE_ID_LIST]
+    owners = [*alive, *dead]
+    shares = _items(answer, SecAggKey.SHARE_LIST, bytes)
+    if _items(answer, SecAggKey.NODE_ID_LIST, int) != owners or len(shares) != len(owners):
         raise ValueError("its shares are not those that it was asked for")
     if any(len(share) < 20 or len(share) % 16 != 4 for share in shares):
         raise ValueError("a share has a length that shares do not have")

@@ -18,13 +18,15 @@ import numpy as np
 from flwr.app import RecordDict
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
-from flwr.server.compat import LegacyContext
-from flwr.server.compat.grid_client_proxy import GridClientProxy
-from flwr.server.workflow import SecAggPlusWorkflow
-from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 from flwr.serverapp import Grid
 
 from fl_app.messaging.fit_config import NUM_EXAMPLES_KEY
+from fl_app.messaging.flower_compat import (
+    GridClientProxy,
+    LegacyContext,
+    SecAggPlusWorkflow,
+    WorkflowState,
+)
 from fl_app.messaging.replies import without_parameters
 from fl_app.messaging.transport import Reply
 from fl_app.secure_aggregation.channel import SecureChannel, Stage, Traffic

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import protection
 
 MIN_PARTICIPANTS = 3

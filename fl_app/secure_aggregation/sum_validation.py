@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from flwr.server.workflow.secure_aggregation.secaggplus_workflow import WorkflowState
 from numpy.typing import NDArray
 
+from fl_app.messaging.flower_compat import WorkflowState
 from fl_app.secure_aggregation.channel import SecureChannel
 from fl_app.secure_aggregation.fixed_point import SecureRange
 from fl_app.secure_aggregation.flower_workflow import (

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from fl_app.core.errors import ConfigError
 from fl_app.core.node import NodeConfig, participant_name, partition_id
 from fl_app.core.paths import absolute_path, resolve_data_dir
-from fl_app.core.run_config_keys import OWN_DATA, RunConfig
+from fl_app.core.plugins import OWN_DATA
+from fl_app.core.run_config import RunConfig
 from fl_app.data.datasets import load_dataset, resolve_dataset
 from fl_app.data.local_files.loader import LocalData, OwnDataSpec, load_own_data
 from fl_app.data.partition import PartitionSpec, train_and_test_indices
 from fl_app.tasks.settings import class_names, image_shape, partition_spec
+from strategies.registry import known_name
 
 
 def local_data(node_config: NodeConfig, config: RunConfig, dataset: str | None) -> LocalData:
@@ -30,8 +32,18 @@ def local_data(node_config: NodeConfig, config: RunConfig, dataset: str | None) 
     if config.dataset == OWN_DATA:
         return _own_data(_own_data_spec(node_config, config))
     data_dir = resolve_data_dir(config.data_dir)
-    name = dataset or resolve_dataset(config.dataset, data_dir)
+    name = resolve_dataset(config.dataset, data_dir) if dataset is None else _told(dataset, config)
     return _part(name, data_dir, partition_spec(config), partition_id(node_config, config))
+
+
+def _told(dataset: str, config: RunConfig) -> str:
+    """Check what a message says the data set is: it names no code that the run config does not."""
+    if dataset != config.dataset and known_name("dataset", dataset) is None:
+        raise ConfigError(
+            f"the server says that the data set is {dataset!r}, but the run config has "
+            f"dataset = {config.dataset!r}"
+        )
+    return dataset
 
 
 def _own_data_spec(node_config: NodeConfig, config: RunConfig) -> OwnDataSpec:

@@ -4,10 +4,8 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from fl_app.tasks.pooled_convolution import pooled_convolution
-from fl_app.tasks.registry import register_model
 
 
-@register_model("simple-cnn")
 class SimpleCNN(nn.Module):
     """Two convolutions and two dense layers for 1x28x28 images; 431,080 parameters."""
 

@@ -1,55 +1,55 @@
-"""Models: the registry, seeded initial weights, and what of a model travels.
+"""Models: by name or by path, and with the initial weights of a run.
 
-To add a model, write an `nn.Module` that takes images [N, C, H, W] and returns
-log-probabilities [N, classes], and decorate it with `@register_model("its-name")`. Attributes
-`image_shape` (C, H, W) and `num_classes` let data be checked against it.
+A model is an `nn.Module` that takes images [N, C, H, W] and returns log-probabilities
+[N, classes]. Attributes `image_shape` (C, H, W) and `num_classes` let data be checked against it.
+One of your own is named in the run config like any part, `model = "/home/me/net.py:Net(width=64)"`;
+one that is decorated with `@register_model("its-name")` in `fl_app.models` by that name.
 
 What travels: parameters and floating-point buffers (a batch norm's running mean), in the
 order of the state dict. Integer buffers (a batch norm's count of batches) have no meaningful
 average and stay local: each participant keeps those of a freshly built model.
 """
 
-import importlib
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from fl_app.core.errors import ConfigError
+from fl_app.core.plugins import told_as_config_error
 from fl_app.core.seeding import Stream, derive_seed
+from strategies.part_kinds import KINDS
+from strategies.registry import find_part, register
 
-ModelClass = TypeVar("ModelClass", bound=Callable[[], nn.Module])
+ModelClass = TypeVar("ModelClass", bound=Callable[..., nn.Module])
 
-MODELS: dict[str, Callable[[], nn.Module]] = {}
+MODELS = KINDS["model"].names
+"""What each name of a model stands for."""
 
 
 def register_model(name: str) -> Callable[[ModelClass], ModelClass]:
-    """Make a model available as `model = "<name>"` in the run config."""
+    """Make a model available as `model = "<name>"` in the run config.
 
-    def register(model_class: ModelClass) -> ModelClass:
-        if name in MODELS:
-            raise ValueError(f"a model named {name!r} is registered already")
-        MODELS[name] = model_class
-        return model_class
-
-    return register
+    Raises:
+        ValueError: If the name is taken.
+    """
+    return register("model", name)
 
 
 def build_model(name: str, seed: int) -> nn.Module:
     """Build a model with the initial weights `w_0` of a run.
 
-    The weights depend on the seed alone; the global random state is left as it was.
+    The weights depend on the model and the seed alone; the global random state is left as it was.
+
+    Args:
+        name: A name or a path, with options; see the module.
+        seed: The run's.
 
     Raises:
-        ConfigError: If no model of that name is registered.
+        ConfigError: If there is no such model, or it cannot be built.
     """
-    importlib.import_module("fl_app.tasks.image_classification")  # registers itself
-    if name not in MODELS:
-        raise ConfigError(
-            f"run config: model = {name!r} is not registered; "
-            f"the models are {', '.join(sorted(MODELS))}"
-        )
-    with torch.random.fork_rng(devices=[]):
+    with told_as_config_error(), torch.random.fork_rng(devices=[]):
+        make = find_part("model", name)  # a user's file may draw random numbers on import
         torch.default_generator.manual_seed(derive_seed(Stream.INITIAL_WEIGHTS, seed))
-        return MODELS[name]()
+        model: nn.Module = make()
+    return model

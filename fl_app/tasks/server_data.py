@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_app.core.paths import resolve_data_dir
-from fl_app.core.run_config_keys import OWN_DATA, RunConfig
+from fl_app.core.plugins import OWN_DATA
+from fl_app.core.run_config import RunConfig
 from fl_app.data.datasets import load_dataset, resolve_dataset
 from fl_app.data.partition import label_counts, partition_digest, partition_indices
 from fl_app.data.tensor_dataset import Examples
@@ -32,7 +33,8 @@ class ServerData:
     """The server's view of the data.
 
     Attributes:
-        name: The data set in use; `own` where every participant brings its own.
+        name: The data set in use, as in the run config but not `auto`; `own` where every
+            participant brings its own.
         class_names: The names of the classes, by label.
         mean: Subtracted from pixels in [0, 1].
         std: Divided by after that.
@@ -57,12 +59,13 @@ def load_server_data(config: RunConfig) -> ServerData:
     if config.dataset == OWN_DATA:
         return ServerData(OWN_DATA, class_names(config), config.image_mean, config.image_std)
     data_dir = resolve_data_dir(config.data_dir)
-    dataset = load_dataset(resolve_dataset(config.dataset, data_dir), data_dir)
+    name = resolve_dataset(config.dataset, data_dir)
+    dataset = load_dataset(name, data_dir)
     labels = dataset.train.labels.numpy()
     parts = partition_indices(labels, partition_spec(config))
     counts = label_counts(labels, parts, len(dataset.class_names))
     return ServerData(
-        name=dataset.name,
+        name=name,
         class_names=dataset.class_names,
         mean=dataset.mean,
         std=dataset.std,

@@ -4,7 +4,7 @@ What only the server needs is in `fl_app.experiment.settings`.
 """
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.data.partition import PartitionSpec
 from fl_app.tasks.registry import build_model
 

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fl_app.core.plugins import part
-from fl_app.core.run_config_keys import HONEST, RunConfig
+from fl_app.core.plugins import HONEST, part
+from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator
 from fl_app.data.tensor_dataset import Examples
 from fl_app.training.local_training import LocalUpdate

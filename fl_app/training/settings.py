@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fl_app.core.plugins import part
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import protection
 from fl_app.training.sgd import TrainingSettings
 from fl_app.training.update_pipeline import PipelineSettings

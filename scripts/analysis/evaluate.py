@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import UserError
 from fl_app.core.paths import resolve_data_dir
-from fl_app.data.datasets import DATASETS, Dataset, load_dataset
+from fl_app.core.plugins import told_as_config_error
+from fl_app.data.datasets import Dataset, load_dataset
 from fl_app.results.reader import load_model, model_file
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
+from strategies.registry import is_path
 
 _INK = "#333333"
 
@@ -60,7 +62,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="a run directory or a .safetensors file")
     parser.add_argument("--best", action="store_true", help="the run's best model, not its final")
     parser.add_argument(
-        "--dataset", choices=sorted(DATASETS), help="default: the one that the model is of"
+        "--architecture", metavar="MODEL", help="where the model is code of yours: its path"
+    )
+    parser.add_argument(
+        "--dataset",
+        metavar="NAME",
+        help="as in the run config; default: the one that the model is of",
     )
     parser.add_argument("--data-dir", type=Path, help="folder that holds the data sets")
     parser.add_argument(
@@ -71,10 +78,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> None:
     file = model_file(options.model.expanduser().absolute(), options.best)
-    model, metadata = load_model(file)
-    name = options.dataset or metadata.get("dataset")
-    if name is None:
-        raise UserError(f"{file} does not say what data set it is of; use --dataset")
+    model, metadata = load_model(file, architecture=options.architecture)
+    name = options.dataset or _data_set_of(file, metadata)
     data_dir = resolve_data_dir(
         str(options.data_dir.expanduser().absolute()) if options.data_dir else ""
     )
@@ -93,6 +98,20 @@ def _run(options: argparse.Namespace) -> None:
         _write(
             options.output.expanduser().absolute(), result, scores, f"{metadata['model']} on {name}"
         )
+
+
+def _data_set_of(file: Path, metadata: Mapping[str, str]) -> str:
+    """Return the data set that a file is of; a file may come from anybody, so it names no code."""
+    name = metadata.get("dataset")
+    if name is None:
+        raise UserError(f"{file} does not say what data set it is of; use --dataset")
+    with told_as_config_error():
+        if is_path("dataset", name):
+            raise UserError(
+                f"{file} is of the data set {name!r}, which is code of yours; to run that code, "
+                "say so with --dataset"
+            )
+    return name
 
 
 def evaluate_classes(model: nn.Module, dataset: Dataset) -> tuple[Evaluation, Tensor]:

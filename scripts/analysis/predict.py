@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         file = model_file(options.model.expanduser().absolute(), options.best)
-        model, metadata = load_model(file)
+        model, metadata = load_model(file, architecture=options.architecture)
         preprocessing = preprocessing_of(file, metadata)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -69,6 +69,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="a run directory or a .safetensors file")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="PNG or JPEG")
     parser.add_argument("--best", action="store_true", help="the run's best model, not its final")
+    parser.add_argument(
+        "--architecture", metavar="MODEL", help="where the model is code of yours: its path"
+    )
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),

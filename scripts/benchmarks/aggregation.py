@@ -8,11 +8,11 @@ from typing import cast
 import numpy as np
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy.aggregate import aggregate_inplace
 
 from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from scripts.benchmarks.table import Row, interleave, median_ratio, spread
+from strategies.aggregation.flower_arithmetic import aggregate_inplace
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import Arrays, ClientUpdate, check_update
 from strategies.core.npy import decode_arrays

@@ -14,13 +14,13 @@ from scripts.deployment import commands as commands
 from scripts.deployment.key_material import make_authority, make_node_key, make_server
 from scripts.deployment.plan import Node
 from scripts.deployment.state import StateFolder
+from scripts.processes.flower_cli import HEALTH_PATH, HOME_VARIABLE, KEY_IN_USE
 from scripts.processes.superlink import Launch, LaunchError, command, free_port
 
 _LOGS = "logs"
 _ATTEMPTS = 3
 _STARTUP_SECONDS = 60.0
 _REGISTER_SECONDS = 60.0
-_KNOWN_ALREADY = "Public key already in use"
 
 Popen = subprocess.Popen[bytes]
 
@@ -110,7 +110,7 @@ class Federation:
         }
         for name, process in registering.items():
             answer = process.communicate(timeout=_REGISTER_SECONDS)[0]
-            if process.returncode and _KNOWN_ALREADY not in answer:
+            if process.returncode and KEY_IN_USE not in answer:
                 raise LaunchError(f"the SuperLink does not register {name}:\n{answer}")
 
     def start_node(
@@ -190,10 +190,10 @@ class Federation:
         """Everybody has a Flower home of their own, as on hosts of their own."""
         home = self.launch.folder / "homes" / name
         home.mkdir(parents=True, exist_ok=True)
-        return self.launch.environment() | {"FLWR_HOME": str(home)}
+        return self.launch.environment() | {HOME_VARIABLE: str(home)}
 
     def _write_connection(self) -> None:
-        home = Path(self._environment("operator")["FLWR_HOME"])
+        home = Path(self._environment("operator")[HOME_VARIABLE])
         text = commands.connection_toml(self.address, self.state.ca_certificate)
         (home / "config.toml").write_text(text, encoding="utf-8")
 
@@ -203,7 +203,7 @@ class Federation:
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
         )
         try:
-            with opener.open(f"https://{self.address}/health", timeout=1.0) as reply:
+            with opener.open(f"https://{self.address}{HEALTH_PATH}", timeout=1.0) as reply:
                 return bool(reply.status == 200)
         except ssl.SSLError:
             raise

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from scripts.deployment.plan import FederationPlan, Node
 from scripts.launcher.run_config import as_toml
-from scripts.processes.superlink import POLL_INTERVAL_VARIABLE
+from scripts.processes import flower_cli
+from scripts.processes.flower_cli import (
+    HOME_VARIABLE,
+    POLL_INTERVAL_VARIABLE,
+    SUPERLINK_PROCESS,
+    SUPERNODE_PROCESS,
+    run_arguments,
+)
 from scripts.repository import REPOSITORY
 
 SUPERLINK_PORT = 8000  # Flower's default
@@ -21,7 +28,7 @@ def superlink(
     ca_certificate: Path, server: Path, database: Path, host: str, port: int
 ) -> list[str]:
     """Return the command of the SuperLink: TLS, known nodes only, state on disk."""
-    arguments = ["flower-superlink", "--ssl-ca-certfile", str(ca_certificate)]
+    arguments = [SUPERLINK_PROCESS, "--ssl-ca-certfile", str(ca_certificate)]
     arguments += ["--ssl-certfile", str(server / "server.crt")]
     arguments += ["--ssl-keyfile", str(server / "server.key")]
     arguments += ["--enable-supernode-auth", "--disable-runtime-dependency-installation"]
@@ -33,7 +40,7 @@ def supernode(
     ca_certificate: Path, key: Path, address: str, port: int | None, node_config: str
 ) -> list[str]:
     """Return the command of a SuperNode; the port is that of its own loopback API."""
-    arguments = ["flower-supernode", "--root-certificates", str(ca_certificate)]
+    arguments = [SUPERNODE_PROCESS, "--root-certificates", str(ca_certificate)]
     arguments += ["--auth-supernode-private-key", str(key), "--superlink", address]
     if port is not None:
         arguments += ["--port", str(port)]
@@ -47,15 +54,13 @@ def register(public_key: Path, name: str) -> list[str]:
 
 def run(app: Path | str, config: Path | str, extra: Sequence[str] = ()) -> list[str]:
     """Return the command that submits the app."""
-    return ["flwr", "run", str(app), CONNECTION, "--stream", "--run-config", str(config), *extra]
+    return ["flwr", *run_arguments(str(app), CONNECTION, str(config)), *extra]
 
 
 def connection_toml(address: str, ca_certificate: Path) -> str:
     """Return the part of Flower's configuration that names the SuperLink."""
-    return (
-        f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
-        f'address = "{address}"\nroot-certificates = "{ca_certificate}"\n'
-    )
+    trust = f'root-certificates = "{ca_certificate}"'
+    return flower_cli.connection_toml(CONNECTION, address, trust)
 
 
 def operator_script(plan: FederationPlan) -> str:
@@ -106,8 +111,8 @@ def _starting_the_superlink(plan: FederationPlan, address: str) -> str:
         "# listen on 127.0.0.1 behind the proxy of docs/deployment.md, step 3.",
         shlex.join(start),
         "# ... and beside it, as the operator, once: whom it is to know.",
-        "export FLWR_HOME=~/federation; mkdir -p $FLWR_HOME",
-        "cat > $FLWR_HOME/config.toml <<'END'",
+        f"export {HOME_VARIABLE}=~/federation; mkdir -p ${HOME_VARIABLE}",
+        f"cat > ${HOME_VARIABLE}/config.toml <<'END'",
         connection_toml(address, _ETC / "ca.crt") + "END",
         *registering,
     ]

@@ -4,7 +4,6 @@ One command makes certificates and keys, starts a SuperLink and SuperNodes, runs
 shows its log, reports how it ended and leaves no process behind, whichever way it ends.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,12 @@ from scripts.deployment.state import folder_for, locked
 from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.run_config import UsageError, as_toml
 from scripts.launcher.run_log import RunLog
+from scripts.processes.flower_cli import (
+    COMPLETED,
+    SERVER_APP_PROCESS,
+    listing_arguments,
+    read_outcome,
+)
 from scripts.processes.process_tree import (
     adopt_orphans,
     end_processes,
@@ -47,16 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     stop.install()
     launch = Launch.create()
-    status = 1
+    log = RunLog(stop)
+    status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
-        status = _run(plan, launch, stop)
+        status = _run(plan, launch, stop, log)
     except (LaunchError, CertificateError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        problem = str(error)
     finally:
         _clean_up(launch, stop, keep_logs=status != 0 and not stop.requested())
     stop.ignore()
+    log.wait()
+    log.tell_end(problem, resume="the same command with")
     return 128 + stop.received[0] if stop.received else status
 
 
@@ -75,21 +83,18 @@ def outcome(federation: Federation, run_id: str) -> tuple[str, str]:
     Raises:
         LaunchError: If the SuperLink does not say.
     """
-    process = federation.flwr(
-        "flwr", "list", commands.CONNECTION, "--run-id", run_id, "--format", "json"
-    )
+    process = federation.flwr("flwr", *listing_arguments(commands.CONNECTION, run_id))
     try:
-        answer = process.communicate(timeout=_LIST_SECONDS)[0]
-        run = json.loads(answer[answer.index("{") :])["runs"][0]
-        return run["status"], run.get("status-details", "")
+        return read_outcome(process.communicate(timeout=_LIST_SECONDS)[0])
     except (ValueError, LookupError, TypeError, subprocess.TimeoutExpired):
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
 
 
-def _run(plan: FederationPlan, launch: Launch, stop: StopSignals) -> int:
+def _run(plan: FederationPlan, launch: Launch, stop: StopSignals, log: RunLog) -> int:
     state = folder_for(launch, plan.state)
     with ExitStack() as stack:
         stack.enter_context(locked(state))
+        print(f"Starting a SuperLink and {len(plan.nodes)} SuperNodes.", flush=True)
         federation = Federation(launch, state, plan.hosts)
         federation.start_superlink(stop.requested)
         if stop.requested():
@@ -98,28 +103,23 @@ def _run(plan: FederationPlan, launch: Launch, stop: StopSignals) -> int:
         for node in plan.nodes:
             federation.start_node(node)
         print(f"SuperLink on {federation.address}, {len(plan.nodes)} SuperNodes", flush=True)
-        return _follow(federation, plan, stop)
+        return _follow(federation, plan, stop, log)
 
 
-def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals) -> int:
+def _follow(federation: Federation, plan: FederationPlan, stop: StopSignals, log: RunLog) -> int:
     """Submit the run, pass its log on and see how it ends."""
     process = submit(federation, plan)
     assert process.stdout is not None
-    log = RunLog(process.stdout, stop)
-    log.start()
+    log.follow(process.stdout)
     caretaker = Caretaker(federation, plan.nodes)
     while process.poll() is None and not stop.requested():
         caretaker.look()
         time.sleep(0.1)
     if stop.requested():
-        let_app_save(federation.launch, stop, "flwr-serverapp")
+        let_app_save(federation.launch, stop, SERVER_APP_PROCESS)
     else:
-        log.join(timeout=5.0)
+        log.wait()
         _check_outcome(federation, log)
-    if log.results is not None:
-        if stop.requested():
-            print(f"To continue: the same command with --resume {log.results}", flush=True)
-        print(f"Results: {log.results}", flush=True)
     return 0
 
 
@@ -169,7 +169,7 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
     if log.run_id is None:
         raise LaunchError("the run was not accepted; the reason is above")
     status, details = outcome(federation, log.run_id)
-    if status != "finished:completed":
+    if status != COMPLETED:
         raise LaunchError(f"the run ended as {status}: {details}")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fl_app.core.paths import resolve_data_dir, resolve_output_dir
 from scripts.diagnostics.report import Finding, fail, ok, warn
+from scripts.processes.flower_cli import DEFAULT_HOME, HOME_VARIABLE
 
 DISTRIBUTION = "delta-fedavg"
 _GIB = 2**30
@@ -164,8 +165,8 @@ def check_disks(data: Path | None) -> Iterator[Finding]:
     elif data.exists():
         yield _check_disk("data disk", data, writes=False)
     yield _check_disk("results disk", resolve_output_dir(""), writes=True)
-    flower = Path(os.environ.get("FLWR_HOME") or Path.home() / ".flwr")
-    yield _check_disk("Flower's disk", flower, writes=True, role=" (FLWR_HOME)")
+    flower = Path(os.environ.get(HOME_VARIABLE) or Path.home() / DEFAULT_HOME)
+    yield _check_disk("Flower's disk", flower, writes=True, role=f" ({HOME_VARIABLE})")
     yield _check_disk("temporary disk", Path(tempfile.gettempdir()), writes=True, role=" (TMPDIR)")
 
 

@@ -4,7 +4,6 @@ What it says is in the signatures and docstrings of the parts: the first sentenc
 of each option under `Attributes` or `Args`, and the source.
 """
 
-import importlib
 import inspect
 import re
 from collections.abc import Iterator
@@ -12,21 +11,13 @@ from typing import Any
 
 from flwr.server.strategy import FedAvg
 
+import fl_app.core.plugins  # noqa: F401 - declares the kinds of the application
 from scripts.docgen.marked_tables import write_table
 from strategies.delta_fedavg import DeltaFedAvg
-from strategies.registry import PARTS, Option
+from strategies.part_imports import import_part
+from strategies.part_kinds import KINDS, Entry, Kind, Option
 
 DOCUMENT, NAME = "strategies/README.md", "parts"
-
-_KINDS = {
-    "aggregator": ("aggregator",),
-    "server-optimizer": ("server-optimizer",),
-    "codec": ("codec",),
-    "server-lr-schedule": ("server-lr-schedule", "lr-schedule"),
-    "adversary": ("adversary",),
-    "strategy": ("strategy",),
-}
-"""In the order in which they are listed, the run-config keys that share a list."""
 
 _ELSEWHERE = {
     name for strategy in (FedAvg, DeltaFedAvg) for name in inspect.signature(strategy).parameters
@@ -35,34 +26,36 @@ _ELSEWHERE = {
 
 
 def parts_table() -> str:
-    """Return a Markdown table of every kind, with a row per part."""
+    """Return a Markdown table of every kind, with a row per part; kinds may share one."""
+    sharing: dict[int, list[Kind]] = {}
+    for kind in KINDS.values():
+        sharing.setdefault(id(kind.names), []).append(kind)
     return "\n".join(
-        f"\n**{', '.join(f'`{key}`' for key in keys)}**\n\n{_table_of(kind)}"
-        for kind, keys in _KINDS.items()
+        f"\n**{', '.join(f'`{kind.key}`' for kind in kinds)}**\n\n{_table_of(kinds[0])}"
+        for kinds in sharing.values()
     )
 
 
-def _table_of(kind: str) -> str:
+def _table_of(kind: Kind) -> str:
     rows = ["| name | options | what it is | source |", "| --- | --- | --- | --- |"]
-    for name, path in PARTS[kind].items():
-        part = _load(path)
+    for name in kind.names:
+        entry = kind.entry(name)
+        part = import_part(entry.target) if isinstance(entry.target, str) else entry.target
         text = inspect.getdoc(part) or ""
-        cells = [f"`{name}`", "<br>".join(_options(part, text)), _summary(text), _source(text)]
+        options = "<br>".join(_options(entry, part, text))
+        cells = [f"`{name}`", options, _summary(text), _source(text)]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows) + "\n"
 
 
-def _load(path: str) -> Any:  # noqa: ANN401 - a class or a function of any kind
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _options(part: Any, text: str) -> Iterator[str]:  # noqa: ANN401
+def _options(entry: Entry, part: Any, text: str) -> Iterator[str]:  # noqa: ANN401
     """Return each option that a run config can give, with its default and what it is."""
     for parameter in inspect.signature(part).parameters.values():
         if parameter.name not in _ELSEWHERE and isinstance(parameter.default, Option):
             said = _said_of(parameter.name, text)
             yield f"`{parameter.name}={parameter.default!r}`{said and ': '}{said}"
+    for option, key in entry.keys.items():
+        yield f"`{option}`: if not given, `{key}`"
 
 
 def _said_of(option: str, text: str) -> str:

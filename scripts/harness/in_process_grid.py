@@ -9,8 +9,13 @@ from uuid import uuid4
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+
+from fl_app.messaging.flower_compat import (
+    NODE_UNAVAILABLE,
+    Run,
+    identify_process,
+    set_message_id,
+)
 
 Fault = Callable[[Message, Callable[[], Message]], Message | None]
 """Given an instruction and what would answer it, return the reply, or None for silence."""
@@ -48,8 +53,7 @@ class InProcessGrid(Grid):
         self._client_app = client_app
         self._pending: dict[str, Message] = {}
         self._run = Run.create_empty(1)
-        # What Flower's own processes set for themselves before they create messages.
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 0
+        identify_process(task_id=1, run_id=1, node_id=0)
         self.contexts: dict[int, Context] = {}
         for partition_id in range(num_nodes):
             own = None if node_configs is None else node_configs[partition_id]
@@ -98,7 +102,7 @@ class InProcessGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:  # noqa: D102
         ids = []
         for message in messages:
-            message.metadata.__dict__["_message_id"] = str(uuid4())
+            set_message_id(message, str(uuid4()))
             if message.metadata.dst_node_id not in self.contexts:
                 continue
             self._pending[message.metadata.message_id] = message
@@ -119,7 +123,7 @@ class InProcessGrid(Grid):
     def _answer(self, message: Message) -> Message | None:
         context = self.contexts.get(message.metadata.dst_node_id)
         if context is None:
-            return Message(Error(5, "node unavailable"), reply_to=message)
+            return Message(Error(NODE_UNAVAILABLE, "node unavailable"), reply_to=message)
         fault = self.faults.get(int(str(context.node_config.get("partition-id", -1))))
 
         def reply() -> Message:

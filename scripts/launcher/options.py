@@ -14,6 +14,7 @@ from scripts.launcher.run_config import (
     positive,
     settle_run_config,
 )
+from scripts.processes.flower_cli import INIT_ARGS
 
 __all__ = ["LaunchPlan", "UsageError", "Value", "as_toml", "plan_launch"]
 
@@ -43,7 +44,7 @@ class LaunchPlan:
     @property
     def ray_ahead(self) -> bool:
         """Whether Ray can be started ahead of Flower: only on this machine, and as it comes."""
-        as_it_comes = not any("init-args" in argument for argument in self.flwr_arguments)
+        as_it_comes = not any(INIT_ARGS in argument for argument in self.flwr_arguments)
         return self.ray_address == "local" and as_it_comes
 
     @property

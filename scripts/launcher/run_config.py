@@ -3,11 +3,11 @@
 import argparse
 import difflib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.processes.flower_cli import PAIR, default_config, parse_run_config
 from scripts.repository import REPOSITORY
 
 PRESETS = ("quick", "reference")
@@ -107,26 +107,21 @@ def _preset_file(name: str) -> Path:
 
 
 def _defaults(app: Path) -> dict[str, Any]:
-    from flwr.common.config import flatten_dict, get_project_config
-
     try:
-        config = get_project_config(app)["tool"]["flwr"]["app"].get("config", {})
+        return default_config(app)
     except (OSError, ValueError) as error:
         raise UsageError(f"{app} holds no Flower app: {error}") from error
-    return dict(flatten_dict(config))
 
 
 def _read_overrides(text: str, cwd: Path) -> dict[str, Value]:
     """Read one `--run-config`: a TOML file, or key=value pairs."""
-    from flwr.common.config import parse_config_args
-
     if text.endswith(".toml"):
         text = str(cwd / Path(text).expanduser())
-    elif leftover := re.sub(r"\S+?=('[^']*'|\"[^\"]*\"|\S+)", "", text).strip():
+    elif leftover := PAIR.sub("", text).strip():
         # Flower would ignore what is not a pair, silently.
         raise UsageError(f"--run-config: {leftover!r} is not of the form key=value")
     try:
-        return dict(parse_config_args([text]))
+        return parse_run_config(text)
     except OSError as error:
         raise UsageError(f"--run-config: cannot read {text}: {error.strerror}") from error
     except Exception as error:  # Flower raises its command line's own exceptions here
@@ -176,7 +171,7 @@ def _absolute_paths(overrides: Mapping[str, Value], cwd: Path) -> dict[str, Valu
 
 def _check_values(config: Mapping[str, Value]) -> None:
     from fl_app.core.errors import ConfigError
-    from fl_app.core.run_config_keys import RunConfig
+    from fl_app.core.run_config import RunConfig
 
     try:
         RunConfig.from_run_config(config)

@@ -1,8 +1,11 @@
-"""The log of a run, on its way to the user."""
+"""The log of a run, on its way to the user, and what is said when the run has ended."""
 
+import os
 import re
 import signal
+import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -11,47 +14,91 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from scripts.launcher.flower_lines import LogLine
+from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.signals import StopSignals
 
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-RUN_ID = re.compile(r"Successfully started run (\d+)")
 RESULTS = re.compile(r"\bresults: (/.*\S)")
+_ROUND = re.compile(r"\bround +(\d+)/(\d+) \| (.*)")
+_CHECKPOINT = "checkpoint.safetensors"
 
 
-class RunLog(threading.Thread):
-    """Passes a run's log on to the user, and picks out what the launcher needs to know."""
+class RunLog:
+    """Passes a run's log on to the user, and picks out what the command needs to know.
 
-    def __init__(self, stream: IO[str], stop: StopSignals) -> None:
-        super().__init__(daemon=True)
-        self._stream = stream
-        self._display = Display()
+    Attributes:
+        run_id: Flower's number of the run, once it has started.
+        results: The run directory, once it is known.
+    """
+
+    def __init__(self, stop: StopSignals) -> None:
         self._stop_signals = stop
+        self._thread: threading.Thread | None = None
         self.run_id: str | None = None
         self.results: Path | None = None
 
-    def run(self) -> None:
-        """Copy line by line until the stream ends."""
-        with self._display:
-            self._copy()
+    def follow(self, stream: IO[str]) -> None:
+        """Pass a log on, in the background, until it ends."""
+        self._thread = threading.Thread(target=self._copy, args=(stream, Display()), daemon=True)
+        self._thread.start()
 
-    def _copy(self) -> None:
-        for line in self._stream:
-            plain = ANSI.sub("", line)
-            if found := RUN_ID.search(plain):
-                self.run_id = found[1]
-            if found := RESULTS.search(plain):
-                self.results = Path(found[1])
-            try:
-                self._display.show(line)
-            except OSError:  # nobody reads our output any more
-                self._stop_signals.received.append(signal.SIGPIPE)
-                return
+    def wait(self, seconds: float = 5.0) -> None:
+        """Wait for the log's end, but no longer than this."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def _copy(self, stream: IO[str], display: "Display") -> None:
+        with display:
+            for raw in stream:
+                if not self._learn_from(LogLine.read(raw).text):
+                    continue
+                try:
+                    display.show(raw)
+                except OSError:  # nobody reads our output any more
+                    self._stop_signals.received.append(signal.SIGPIPE)
+                    return
+
+    def _learn_from(self, text: str) -> bool:
+        """Take what the command needs from a line; return whether it is news to the user."""
+        if found := RUN_ID.search(text):
+            self.run_id = found[1]
+        if found := RESULTS.search(text):
+            known, self.results = self.results, Path(found[1])
+            # The app closes with the line that it began with, and so does the command.
+            return known != self.results
+        return True
+
+    def tell_end(self, problem: str | None, resume: str) -> None:
+        """Say last where the results are, how to continue a run that was cut short, what failed.
+
+        Args:
+            problem: Why the run failed; `None` if it was completed, or stopped by the user.
+            resume: The command that continues it, but for the run directory.
+        """
+        results, stopped = self.results, self._stop_signals.requested()
+        try:
+            if results is not None:
+                if (stopped or problem) and (results / _CHECKPOINT).is_file():
+                    print(f"To continue: {resume} --resume {results}", flush=True)
+                print(f"Results: {results}", flush=True)
+            elif stopped:
+                print("Stopped before there were results.", flush=True)
+        except OSError:  # nobody reads our output any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if problem:
+            print(f"error: {problem}", file=sys.stderr, flush=True)
 
 
-_ROUND = re.compile(r"\bround +(\d+)/(\d+) \| (.*)")
+def wants_colour(terminal: bool, environment: Mapping[str, str] = os.environ) -> bool:
+    """Say whether to print colours: on a terminal, unless NO_COLOR or FORCE_COLOR decide it.
 
-
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+    Args:
+        terminal: Whether the output is a terminal that knows colours.
+        environment: Where the two are looked up; empty counts as not set.
+    """
+    if environment.get("NO_COLOR"):
+        return False
+    return terminal or bool(environment.get("FORCE_COLOR"))
 
 
 class Display:
@@ -63,9 +110,14 @@ class Display:
         Args:
             console: Where to print; standard output by default.
         """
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        # FORCE_COLOR is about colours: what moves the cursor is for terminals alone.
+        self._console = console or Console(
+            highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty()
+        )
+        self._colour = wants_colour(self._console.is_interactive)
+        self._dropped = False
         self._progress: Progress | None = None
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             columns = (
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -90,17 +142,22 @@ class Display:
         if self._progress is not None:
             self._progress.stop()
 
-    def show(self, line: str) -> None:
-        """Print a line of the log, and learn from it how far the run is.
+    def show(self, raw: str) -> None:
+        """Print a line of the log if it concerns the user, and learn how far the run is.
 
         Raises:
             OSError: If nobody reads the output any more.
         """
-        if self._progress is None:
-            print(line, end="" if line.endswith("\n") else "\n", flush=True)
+        line = LogLine.read(raw)
+        if not line.concerns_user or (line.empty and self._dropped):
+            self._dropped = True  # and with it the empty lines that it is set off by
             return
-        self._console.print(Text.from_ansi(line.rstrip("\n")))
-        if found := _ROUND.search(_ANSI.sub("", line)):
+        self._dropped = False
+        if self._progress is None:
+            print(line.shown(self._colour), flush=True)
+            return
+        self._console.print(Text.from_ansi(line.shown(self._colour)))
+        if found := _ROUND.search(line.text):
             done, total = int(found[1]), int(found[2])
             self._progress.update(
                 self._task,

@@ -5,7 +5,6 @@ and leaves no process behind, whichever way it ends. The user's own Flower confi
 any SuperLink that runs already, stay untouched.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -17,6 +16,13 @@ from pathlib import Path
 from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.launcher.run_log import RunLog
+from scripts.processes.flower_cli import (
+    COMPLETED,
+    SIMULATION_PROCESS,
+    listing_arguments,
+    read_outcome,
+    run_arguments,
+)
 from scripts.processes.preloaded_command import go, load_ahead
 from scripts.processes.process_tree import adopt_orphans, end_processes, reap_children, watch_over
 from scripts.processes.ray_head import check_ray, start_ray
@@ -34,40 +40,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     stop.install()
     launch = Launch.create(plan.ray_address, plan.ray_ahead)
-    status = 1
+    log = RunLog(stop)
+    status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
-        status = _run(plan, launch, stop)
+        status = _run(plan, launch, stop, log)
     except LaunchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        problem = str(error)
     finally:
         clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
     stop.ignore()
+    log.wait()
+    log.tell_end(problem, resume="scripts/run")
     return 128 + stop.received[0] if stop.received else status
 
 
-def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals) -> int:
+def _run(plan: LaunchPlan, launch: Launch, stop: StopSignals, log: RunLog) -> int:
+    plural = "" if plan.num_supernodes == 1 else "s"
+    print(f"Starting a simulation of {plan.num_supernodes} participant{plural}.", flush=True)
     prepared = prepare(plan, launch)
     start_superlink(launch, stop.requested)
     if stop.requested():
         return 1
     process = submit(prepared)
     assert process.stdout is not None
-    log = RunLog(process.stdout, stop)
-    log.start()
+    log.follow(process.stdout)
     while process.poll() is None and not stop.requested():
         check_ray(prepared.ray)
         time.sleep(0.1)
     if stop.requested():
-        let_app_save(launch, stop, "flwr-simulation")
+        let_app_save(launch, stop, SIMULATION_PROCESS)
     else:
-        log.join(timeout=5.0)
+        log.wait()
         check_outcome(launch, log.run_id)
-    if log.results is not None:
-        if stop.requested():
-            print(f"To continue: scripts/run --resume {log.results}", flush=True)
-        print(f"Results: {log.results}", flush=True)
     return 0
 
 
@@ -86,15 +92,14 @@ class Prepared:
 
 def prepare(plan: LaunchPlan, launch: Launch) -> Prepared:
     """Get ready what a run needs, `flwr run` to be let go by `submit`."""
-    # A file carries any text safely; Flower takes either one file or pairs, never both.
+    # A file carries any text safely.
     config = launch.folder / "run-config.toml"
     config.write_text(as_toml(plan.overrides), encoding="utf-8")
     app = stage_app(plan.app, launch.folder / "app")
-    arguments = load_ahead("flwr", "run", str(app), CONNECTION, "--stream")
-    arguments += ["--federation-config", plan.federation_config, "--run-config", str(config)]
+    arguments = run_arguments(str(app), CONNECTION, str(config), plan.federation_config)
     ray = start_ray(launch, app, plan.num_workers) if launch.own_ray else None
     process = subprocess.Popen(
-        [*arguments, *plan.flwr_arguments],
+        load_ahead("flwr", *arguments, *plan.flwr_arguments),
         env=launch.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -118,7 +123,7 @@ def check_outcome(launch: Launch, run_id: str | None) -> None:
     if run_id is None:
         raise LaunchError("the run was not accepted; the reason is above")
     listing = subprocess.run(
-        [command("flwr"), "list", CONNECTION, "--run-id", run_id, "--format", "json"],
+        [command("flwr"), *listing_arguments(CONNECTION, run_id)],
         env=launch.environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -127,11 +132,10 @@ def check_outcome(launch: Launch, run_id: str | None) -> None:
         start_new_session=True,
     )
     try:
-        run = json.loads(listing.stdout)["runs"][0]
-        status, details = run["status"], run.get("status-details", "")
+        status, details = read_outcome(listing.stdout)
     except (ValueError, LookupError, TypeError):
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
-    if status != "finished:completed":
+    if status != COMPLETED:
         raise LaunchError(f"the run ended as {status}: {details}")
 
 

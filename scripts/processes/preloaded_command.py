@@ -8,19 +8,15 @@ import shlex
 import subprocess
 import sys
 
+from scripts.processes.flower_cli import LOADABLE_COMMANDS
 from scripts.processes.preload import load
-
-_COMMANDS = {
-    "flwr": ("flwr.cli.app", "app"),
-    "flower-superexec": ("flwr.supercore.cli.flower_superexec", "flower_superexec"),
-}
 
 
 def load_ahead(name: str, *arguments: str) -> list[str]:
     """Return what to start, with a pipe as its standard input, to have a command loaded.
 
     Args:
-        name: `flwr` or `flower-superexec`.
+        name: One of `LOADABLE_COMMANDS`.
         arguments: The command's, as far as they are known.
     """
     return [sys.executable, "-P", __file__, name, *arguments]
@@ -41,7 +37,7 @@ def go(process: "subprocess.Popen[str]", *arguments: str) -> None:
 def main() -> None:
     """Load, wait, and run; without the line, do nothing."""
     name = sys.argv.pop(1)
-    module, attribute = _COMMANDS[name]
+    module, attribute = LOADABLE_COMMANDS[name]
     load([module])
     command = getattr(sys.modules[module], attribute)
     told = shlex.split(sys.stdin.readline())

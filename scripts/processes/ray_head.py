@@ -13,12 +13,11 @@ import tomllib
 from pathlib import Path
 
 from scripts.processes import hold_ray, preload
+from scripts.processes.flower_cli import RAY_ACTOR_MODULE
 from scripts.processes.superlink import Launch, LaunchError, spawn
 from scripts.repository import REPOSITORY
 
 _ENDED = "Ray, which computes the participants' part, ended early"
-# What Flower's workers load in any case.
-_ACTOR = "flwr.simulation.ray_transport.ray_actor"
 
 
 def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[str]":
@@ -34,7 +33,7 @@ def start_ray(launch: Launch, app: Path, num_workers: int) -> "subprocess.Popen[
         "RAY_ADDRESS": "local",
         "RAY_GCS_SERVER_PORT": launch.ray_address.rpartition(":")[2],
         "RAY_preload_python_modules": preload.__name__,
-        preload.VARIABLE: f"{_ACTOR} {client_module(app)}",
+        preload.VARIABLE: f"{RAY_ACTOR_MODULE} {client_module(app)}",
         "RAY_num_workers_soft_limit": str(num_workers),
         "PYTHONPATH": os.pathsep.join(filter(None, path)),
     }

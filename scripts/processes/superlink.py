@@ -14,13 +14,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.processes.flower_cli import (
+    HEALTH_PATH,
+    HOME_VARIABLE,
+    POLL_INTERVAL_VARIABLE,
+    SUPEREXEC_PROCESS,
+    SUPERLINK_PROCESS,
+    TELEMETRY_VARIABLE,
+    UPDATE_CHECK_VARIABLE,
+    connection_toml,
+    superexec_arguments,
+)
 from scripts.processes.preloaded_command import go, load_ahead
 from scripts.processes.process_tree import LAUNCH_ID_VARIABLE
 
 CONNECTION = "launcher"
 # Where Flower joins a Ray that was started for it; looked up in its simulation process.
 RUNTIME_ENV_HOOK = "fl_app.messaging.simulation.worker_environment"
-POLL_INTERVAL_VARIABLE = "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"
 _FOLDER_PREFIX = "dfa-"
 _ABANDONED_AFTER_SECONDS = 24 * 3600.0
 _ATTEMPTS = 3
@@ -86,9 +96,9 @@ class Launch:
             inherited["RAY_RUNTIME_ENV_HOOK"] = RUNTIME_ENV_HOOK
         return inherited | {
             LAUNCH_ID_VARIABLE: self.id,
-            "FLWR_HOME": str(self.flower_home),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            HOME_VARIABLE: str(self.flower_home),
+            TELEMETRY_VARIABLE: "0",
+            UPDATE_CHECK_VARIABLE: "1",
             # Flower's own second would be waited for with every message.
             POLL_INTERVAL_VARIABLE: inherited.get(POLL_INTERVAL_VARIABLE, "0.1"),
             "RAY_TMPDIR": str(self.folder / "ray"),
@@ -135,17 +145,16 @@ def start_superlink(launch: Launch, cancelled: Callable[[], bool]) -> None:
         LaunchError: If it does not come up.
     """
     # What starts the app's processes. The SuperLink would start one itself, once it is up.
-    superexec = spawn(launch, load_ahead("flower-superexec", "--insecure"))
+    superexec = spawn(launch, load_ahead(SUPEREXEC_PROCESS))
     for _ in range(_ATTEMPTS):
         port = free_port()
-        process = spawn(launch, _superlink_command(port))
+        process = spawn(launch, superlink_command(port))
         deadline = time.monotonic() + _STARTUP_SECONDS
         # It ends by itself if another process took the port in between: try the next.
         while process.poll() is None and not cancelled():
             if _answers(port):
                 _write_connection(launch, port)
-                address, parent = f"127.0.0.1:{port}", str(process.pid)
-                go(superexec, "--runtime-api-address", address, "--parent-pid", parent)
+                go(superexec, *superexec_arguments(f"127.0.0.1:{port}", process.pid))
                 return
             if time.monotonic() > deadline:
                 raise LaunchError(f"the SuperLink did not answer within {_STARTUP_SECONDS:.0f} s")
@@ -155,8 +164,9 @@ def start_superlink(launch: Launch, cancelled: Callable[[], bool]) -> None:
     raise LaunchError(f"the SuperLink ended at once, {_ATTEMPTS} times")
 
 
-def _superlink_command(port: int) -> list[str]:
-    arguments = [command("flower-superlink"), "--insecure", "--simulation"]
+def superlink_command(port: int) -> list[str]:
+    """Return the command of a SuperLink that simulates; its SuperExec is started apart."""
+    arguments = [command(SUPERLINK_PROCESS), "--insecure", "--simulation"]
     arguments += ["--isolation", "process", "--disable-runtime-dependency-installation"]
     return [*arguments, "--host", "127.0.0.1", "--port", str(port)]
 
@@ -193,7 +203,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 def _answers(port: int) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://127.0.0.1:{port}/health", timeout=1.0) as reply:
+        with opener.open(f"http://127.0.0.1:{port}{HEALTH_PATH}", timeout=1.0) as reply:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
@@ -201,8 +211,7 @@ def _answers(port: int) -> bool:
 
 def _write_connection(launch: Launch, port: int) -> None:
     (launch.flower_home / "config.toml").write_text(
-        f'[superlink]\ndefault = "{CONNECTION}"\n\n[superlink.{CONNECTION}]\n'
-        f'address = "127.0.0.1:{port}"\ninsecure = true\n',
+        connection_toml(CONNECTION, f"127.0.0.1:{port}", "insecure = true"),
         encoding="utf-8",
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.server.strategy.aggregate import aggregate_krum
 
 from strategies.aggregation.base import Aggregator, check_same_form
+from strategies.aggregation.flower_arithmetic import aggregate_krum
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
 from strategies.core.vectors import ravel, unravel
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from flwr.server.strategy.aggregate import aggregate_median, aggregate_trimmed_avg
 
 from strategies.aggregation.base import Aggregator, check_same_form
+from strategies.aggregation.flower_arithmetic import aggregate_median, aggregate_trimmed_avg
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import Arrays, ClientUpdate
 

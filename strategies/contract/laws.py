@@ -8,17 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from strategies import part_kinds
 from strategies.registry import build_part
 
-_LAWS_OF = {
-    "aggregator": "strategies.contract.aggregators",
-    "codec": "strategies.contract.codecs",
-    "server-optimizer": "strategies.contract.server_optimizers",
-    "server-lr-schedule": "strategies.contract.schedules",
-    "lr-schedule": "strategies.contract.schedules",
-    "adversary": "strategies.contract.adversaries",
-}
-KINDS = tuple(_LAWS_OF)
+KINDS = tuple(key for key, kind in part_kinds.KINDS.items() if kind.laws)
 """The kinds of parts that have a contract, as run-config keys."""
 
 _REPEATS = 5
@@ -77,9 +70,10 @@ def check_part(kind: str, text: str, seed: int = 0) -> list[Verdict]:
         PartError: If there is no such part, or it cannot be built.
         ValueError: If there is no contract for this kind.
     """
-    if kind not in _LAWS_OF:
+    laws_of = part_kinds.KINDS[kind].laws
+    if laws_of is None:
         raise ValueError(f"{kind} has no contract; there is one for {', '.join(KINDS)}")
-    laws: Sequence[Law] = import_module(_LAWS_OF[kind]).LAWS
+    laws: Sequence[Law] = import_module(laws_of).LAWS
     build = partial(build_part, kind, text)
     build()
     return [Verdict(law, _how_broken(law, build, seed)) for law in laws]

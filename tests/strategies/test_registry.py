@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,17 @@ from flwr.server.strategy import FedAdam
 
 from strategies.aggregation.fednova import NormalisedMean
 from strategies.aggregation.weighted_mean import weighted_mean
-from strategies.registry import _METHODS, PARTS, PartError, PartSpec, build_part, known_name
+from strategies.part_kinds import KINDS, WEIGHTED_MEAN, Entry, Kind, declare_kind
+from strategies.registry import (
+    PartError,
+    PartSpec,
+    build_part,
+    check_name,
+    facts_of,
+    is_path,
+    known_name,
+    register,
+)
 
 OWN_PARTS = """
 from dataclasses import dataclass
@@ -77,12 +87,12 @@ def test_no_option_can_run_code(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind, names in PARTS.items() if kind != "strategy" for name in names],
+    [(key, name) for key, kind in KINDS.items() if key != "strategy" for name in kind.names],
 )
 def test_every_name_gives_a_part_of_its_kind(kind: str, name: str):
     part = build_part(kind, name)
 
-    assert all(hasattr(part, method) for method in _METHODS[kind])
+    assert all(hasattr(part, method) for method in KINDS[kind].offers)
     assert known_name(kind, name) == name
 
 
@@ -183,3 +193,90 @@ def test_flowers_strategies_are_built_with_what_the_run_config_gives():
 def test_only_the_projects_own_parts_have_a_known_name():
     assert known_name("aggregator", "fednova()") == "fednova"
     assert known_name("aggregator", "strategies.aggregation.fednova:NormalisedMean") is None
+
+
+def test_a_class_of_another_kind_is_refused_before_it_is_called(tmp_path: Path):
+    path = tmp_path / "careless.py"
+    path.write_text(
+        "from pathlib import Path\n"
+        "class Careless:\n"
+        "    def __init__(self, sentinel): Path(sentinel).touch()\n"
+    )
+    sentinel = tmp_path / "called"
+
+    message = refusal("codec", f"{path}:Careless(sentinel={str(sentinel)!r})")
+
+    assert "is no codec, it lacks encode, decode" in message
+    assert not sentinel.exists()
+
+
+def test_to_check_a_name_imports_and_calls_nothing(tmp_path: Path):
+    path, sentinel = tmp_path / "eager.py", tmp_path / "imported"
+    path.write_text(f"open({str(sentinel)!r}, 'w').close()\n")
+
+    check_name("codec", f"{path}:Part(a=1)")
+
+    assert not sentinel.exists()
+    assert is_path("codec", f"{path}:Part(a=1)")
+    assert not is_path("codec", "quantise(bits=4)")
+    with pytest.raises(PartError, match="its options cannot be read"):
+        check_name("codec", f"{path}:Part(a=[1])")
+
+
+def test_a_word_of_a_kind_is_known_and_is_no_part():
+    check_name("adversary", "none")
+
+    assert not is_path("adversary", "none")
+    assert "has a meaning of its own" in refusal("adversary", "none")
+    assert "did you mean none?" in refusal("adversary", "nonee")
+
+
+@pytest.fixture
+def toys() -> Iterator[Kind]:
+    """A kind for one test, declared by the public way."""
+    yield declare_kind(
+        Kind(
+            "toy",
+            offers=("__call__",),
+            called_with=("number",),
+            names={"scaled": Entry(scaled, frozenset({"a fact"}), keys={"by": "toy-factor"})},
+            words=("none",),
+        )
+    )
+    del KINDS["toy"]
+
+
+def scaled(number: float, *, by: float) -> float:
+    return number * by
+
+
+def test_an_option_with_a_key_takes_its_value_where_it_is_not_given(toys: Kind):
+    settings = {"toy-factor": 0.0, "other": 1}
+
+    assert build_part("toy", "scaled", settings)(3.0) == 0.0
+    assert build_part("toy", "scaled(by=2)", settings)(3.0) == 6.0
+    assert build_part("toy", "scaled(by=2)")(3.0) == 6.0
+
+
+def test_a_part_is_registered_once_by_a_decorator_and_built_by_its_name(toys: Kind):
+    @register("toy", "negated")
+    def negated(number: float) -> float:
+        return -number
+
+    assert build_part("toy", "negated") is negated
+    assert known_name("toy", "negated") == "negated"
+    for taken in ("negated", "scaled", "none"):
+        with pytest.raises(ValueError, match=f"the toy '{taken}' is registered already"):
+            register("toy", taken)(negated)
+
+
+def test_facts_are_those_of_the_entry_and_nobodys_elses(toys: Kind, own: Path):
+    assert facts_of("toy", "scaled(by=1)") == {"a fact"}
+    assert facts_of("aggregator", "weighted-mean") == {WEIGHTED_MEAN}
+    assert facts_of("aggregator", "median") == frozenset()
+    assert facts_of("aggregator", f"{own}:unweighted") == frozenset()
+
+
+def test_a_kind_is_declared_once():
+    with pytest.raises(ValueError, match="the kind codec is declared already"):
+        declare_kind(KINDS["codec"])

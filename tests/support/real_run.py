@@ -17,8 +17,9 @@ from scripts.deployment.cluster import Federation
 from scripts.deployment.federation import outcome, submit
 from scripts.deployment.plan import FederationPlan, Node
 from scripts.launcher.run_config import Value
+from scripts.processes.flower_cli import POLL_INTERVAL_VARIABLE
 from scripts.processes.process_tree import end_processes, find_processes
-from scripts.processes.superlink import POLL_INTERVAL_VARIABLE, Launch
+from scripts.processes.superlink import Launch
 from scripts.repository import REPOSITORY
 
 NODES = tuple(Node(f"node-{i}", {"partition-id": i, "num-partitions": 2}) for i in range(2))

@@ -10,7 +10,6 @@ long the imports take that each of their processes begins with.
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -27,8 +26,9 @@ from scripts.deployment.cluster import Federation
 from scripts.deployment.federation import outcome, submit
 from scripts.deployment.plan import FederationPlan, Node
 from scripts.launcher.run_config import Value, positive
+from scripts.processes.flower_cli import COMPLETED, POLL_INTERVAL_VARIABLE, RUN_ID
 from scripts.processes.process_tree import end_processes, watch_over
-from scripts.processes.superlink import POLL_INTERVAL_VARIABLE, Launch, LaunchError
+from scripts.processes.superlink import Launch, LaunchError
 from scripts.repository import REPOSITORY
 
 FLOWERS_POLL_SECONDS, OUR_POLL_SECONDS = "1.0", "0.1"
@@ -112,10 +112,10 @@ def run(
     overrides |= {"output-dir": str(results)} | case
     plan = FederationPlan(REPOSITORY, overrides, nodes, (), None, False)
     log = submit(federation, plan).communicate()[0]
-    started = re.search(r"started run (\d+)", log)
+    started = RUN_ID.search(log)
     if started is None:
         raise LaunchError(f"a run was not accepted:\n{log}")
-    if (ending := outcome(federation, started[1]))[0] != "finished:completed":
+    if (ending := outcome(federation, started[1]))[0] != COMPLETED:
         raise LaunchError(f"a run ended as {ending}:\n{log}")
     (metrics,) = results.glob("*/metrics.jsonl")
     reports = decode_rounds(metrics.read_text(encoding="utf-8").splitlines())[2:]

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.launcher.flower_lines import plain
 from scripts.launcher.options import LaunchPlan, plan_launch
-from scripts.launcher.run_log import ANSI, RESULTS, RUN_ID
+from scripts.launcher.run_log import RESULTS
 from scripts.launcher.simulate import Prepared, check_outcome, clean_up, prepare, submit
+from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.process_tree import adopt_orphans, watch_over
 from scripts.processes.ray_head import check_ray
 from scripts.processes.signals import StopSignals
@@ -111,7 +113,7 @@ def _follow(
     def read() -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            seconds, text = time.monotonic() - start, ANSI.sub("", line).rstrip()
+            seconds, text = time.monotonic() - start, plain(line.rstrip())
             run.lines.append((seconds, text))
             found.extend(RUN_ID.findall(text))
             if results := RESULTS.search(text):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from scripts.processes.flower_cli import SIMULATION_PROCESS, SUPEREXEC_PROCESS, SUPERLINK_PROCESS
 from scripts.processes.process_tree import Process
 
 SERVER, SUPERLINK, WORKERS, RAY = "server app and engine", "SuperLink", "Ray workers", "rest of Ray"
@@ -17,9 +18,9 @@ def role_of(command: str) -> str | None:
     if command.startswith("ray::"):
         return WORKERS if "Actor" in command or "IDLE" in command else RAY
     for part, role in (
-        ("flwr-simulation", SERVER),
-        ("flower-superlink", SUPERLINK),
-        ("flower-superexec", SUPERLINK),
+        (SIMULATION_PROCESS, SERVER),
+        (SUPERLINK_PROCESS, SUPERLINK),
+        (SUPEREXEC_PROCESS, SUPERLINK),
         ("hold_ray", RAY),
         ("gcs_server", RAY),
         ("raylet", RAY),

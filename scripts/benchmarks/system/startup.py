@@ -18,11 +18,12 @@ from pathlib import Path
 from fl_app.core.paths import resolve_data_dir
 from scripts.benchmarks.main import machine
 from scripts.benchmarks.system.measured_run import MeasuredRun, measured_run
+from scripts.processes.flower_cli import RUN_STARTED, SIMULATION_STARTED
 from scripts.repository import REPOSITORY
 
 _STAGES = (
-    ("the run is accepted", "Successfully started run"),
-    ("Flower's simulation has begun", "Starting Flower Simulation"),
+    ("the run is accepted", RUN_STARTED),
+    ("Flower's simulation has begun", SIMULATION_STARTED),
     ("the server app is built", "results:"),
     ("the initial model is evaluated", "round 0/"),
 )

@@ -1,17 +1,20 @@
-from typing import Any
+import subprocess
+import sys
+from typing import Any, get_args
 
 import pytest
 
+from fl_app.core import run_config
 from fl_app.core.errors import ConfigError, UserError
-from fl_app.core.run_config_keys import RunConfig, check_key
-from scripts.repository import default_run_config
+from fl_app.core.run_config import RunConfig, check_key
+from scripts.repository import REPOSITORY, default_run_config
+from strategies.part_kinds import KINDS
 
 DEFAULTS = default_run_config()
 NUMBERS = [k for k, v in DEFAULTS.items() if isinstance(v, int | float) and not isinstance(v, bool)]
 WHOLE = [k for k, v in DEFAULTS.items() if type(v) is int]
 TEXTS = [k for k, v in DEFAULTS.items() if isinstance(v, str)]
 PRIVATE = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
-NAMES = ["dataset", "partitioner", "device"]
 
 
 def refusal(changes: dict[str, Any], without: str | None = None) -> str:
@@ -33,6 +36,30 @@ def test_the_defaults_are_the_reference_experiment():
 
 def test_the_keys_of_pyproject_and_of_the_run_config_are_the_same():
     assert set(RunConfig.from_run_config(DEFAULTS).as_run_config()) == set(DEFAULTS)
+
+
+def test_pyproject_has_the_keys_in_their_order_with_their_defaults_and_types():
+    described = [(key, value, type(value)) for key, value in run_config.DEFAULTS.items()]
+
+    assert [(key, value, type(value)) for key, value in DEFAULTS.items()] == described
+    assert list(RunConfig.from_run_config(DEFAULTS).as_run_config()) == list(DEFAULTS)
+
+
+def test_a_default_has_the_type_of_its_key():
+    for field in RunConfig.model_fields.values():
+        default = DEFAULTS[str(field.alias)]
+        literal = get_args(field.annotation)
+        assert default in literal if literal else type(default) is field.annotation, field.alias
+
+
+def test_what_may_change_on_resume_is_where_things_are_and_when_a_run_ends():
+    assert {
+        *("data-dir", "output-dir", "resume", "checkpoint-every", "tensorboard"),
+        *("num-server-rounds", "round-deadline", "quorum-deadline", "max-failed-rounds"),
+        *("target-accuracy", "target-loss", "patience", "min-improvement"),
+        *("update-tolerance", "time-budget", "monitor", "best-metric"),
+        "secure-stage-deadline",
+    } == run_config.MAY_CHANGE
 
 
 def test_every_setting_is_described():
@@ -128,12 +155,55 @@ def test_a_value_out_of_range_is_refused_with_the_range(key, value, allowed):
     )
 
 
-@pytest.mark.parametrize("key", NAMES)
-def test_an_unknown_name_is_refused_with_the_names_there_are(key):
-    message = refusal({key: "nonsense"})
+def test_an_unknown_word_is_refused_with_the_words_there_are():
+    message = refusal({"device": "nonsense"})
 
-    assert message.startswith(f"run config: {key} = 'nonsense' is not allowed; it must be '")
-    assert f"'{DEFAULTS[key]}'" in message
+    assert message.startswith("run config: device = 'nonsense' is not allowed; it must be '")
+    assert f"'{DEFAULTS['device']}'" in message
+
+
+@pytest.mark.parametrize("key", KINDS)
+def test_an_unknown_part_is_refused_with_the_names_there_are_and_how_yours_is_named(key):
+    nearly = DEFAULTS[key][:-1]
+
+    message = refusal({key: nearly})
+
+    assert message.startswith(
+        f'run config: {key} = "{nearly}" is not known; did you mean {DEFAULTS[key]}? the names are '
+    )
+    assert all(name in message for name in (*KINDS[key].words, *KINDS[key].names))
+    assert message.endswith(
+        "and one of your own is named by its import path, "
+        '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
+    )
+    assert "did you mean" not in refusal({key: "zzz"})
+
+
+@pytest.mark.parametrize("key", KINDS)
+@pytest.mark.parametrize("value", ["", "mine(1)", "mine(a=b)", "/home/me/mine.py", "mine:a.b"])
+def test_what_can_be_no_part_is_refused_before_anything_is_imported(key, value):
+    message = refusal({key: value})
+
+    assert message.startswith(f'run config: {key} = "')
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("key", KINDS)
+@pytest.mark.parametrize("value", ["/home/me/mine.py:Mine(strength=2)", "no_such_module:Mine"])
+def test_a_part_of_ones_own_is_taken_without_importing_it(key, value):
+    assert RunConfig.from_run_config(DEFAULTS | {key: value}).as_run_config()[key] == value
+
+
+def test_to_check_a_run_config_needs_neither_torch_nor_flower():
+    code = (
+        "import sys; from fl_app.core.run_config import RunConfig; "
+        f"RunConfig.from_run_config({DEFAULTS!r}); "
+        "print(sorted({'torch', 'flwr', 'numpy'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
+
+    assert done.stdout == b"[]\n", done.stderr
 
 
 @pytest.mark.parametrize(

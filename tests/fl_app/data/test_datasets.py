@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from fl_app.core.errors import DataError
+from fl_app.core.errors import ConfigError, DataError
 from fl_app.data import datasets
-from fl_app.data.datasets import DATASETS, FASHION_MNIST, MNIST, load_dataset, resolve_dataset
+from fl_app.data.datasets import FASHION_MNIST, MNIST, load_dataset, resolve_dataset
 from fl_app.data.tensor_dataset import Examples, GreyExamples, normalise
+from strategies.part_kinds import KINDS
 from tests.support.idx_files import write_idx_set
 
 
@@ -145,7 +146,7 @@ def test_auto_falls_back_to_digits_with_a_notice(tmp_path, offline, caplog):
     assert len(notice.splitlines()) > 5
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.parametrize("name", sorted(KINDS["dataset"].names))
 def test_a_known_name_is_kept_without_touching_files(name, tmp_path, offline):
     assert resolve_dataset(name, tmp_path) == name
     assert not offline
@@ -153,5 +154,5 @@ def test_a_known_name_is_kept_without_touching_files(name, tmp_path, offline):
 
 def test_an_unknown_name_lists_the_allowed_ones(tmp_path):
     for lookup in (resolve_dataset, load_dataset):
-        with pytest.raises(DataError, match=r"'cifar'.*auto, mnist, fashion-mnist, digits"):
+        with pytest.raises(ConfigError, match=r'"cifar".*auto, own, mnist, fashion-mnist, digits'):
             lookup("cifar", tmp_path)

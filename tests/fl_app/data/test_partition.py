@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from fl_app.core.errors import ConfigError
 from fl_app.data.datasets import load_dataset
 from fl_app.data.partition import (
-    PARTITIONERS,
     PartitionSpec,
     follow,
     label_counts,
@@ -21,7 +20,9 @@ from fl_app.data.partition import (
     partition_indices,
     train_and_test_indices,
 )
+from strategies.part_kinds import KINDS
 
+PARTITIONERS = KINDS["partitioner"].names
 LABELS = np.random.default_rng(0).integers(0, 10, 2000)
 TEST_LABELS = np.random.default_rng(1).integers(0, 10, 500)
 SEEDED = sorted(set(PARTITIONERS) - {"contiguous"})
@@ -89,13 +90,14 @@ def test_another_process_gets_the_same_partitions_without_side_effects(tmp_path)
     code = """
 import random, sys, numpy as np
 import fl_app.data.datasets
-from fl_app.data.partition import PARTITIONERS, PartitionSpec, partition_digest, partition_indices
+from strategies.part_kinds import KINDS
+from fl_app.data.partition import PartitionSpec, partition_digest, partition_indices
 slow = {"torchvision", "sklearn", "datasets", "flwr_datasets", "matplotlib"}
 partition_indices(np.zeros(10, dtype=int), PartitionSpec("contiguous", 2, 0))
 assert not slow & set(sys.modules), "what every participant imports has become slow"
 labels = np.random.default_rng(0).integers(0, 10, 2000)
 state = random.getstate()
-for name in sorted(PARTITIONERS):
+for name in sorted(KINDS["partitioner"].names):
     print(partition_digest(partition_indices(labels, PartitionSpec(name, 10, 3))))
 assert random.getstate() == state, "the first import of the library changed the global generator"
 """
@@ -113,11 +115,16 @@ assert random.getstate() == state, "the first import of the library changed the 
 
 
 def test_a_scheme_that_leaves_someone_empty_or_loses_examples_is_refused(monkeypatch):
-    schemes = {"greedy": lambda labels, _: [np.arange(len(labels)), np.arange(0)]}
-    monkeypatch.setattr("fl_app.data.partition.PARTITIONERS", schemes)
+    def greedy(labels, num_partitions, seed):
+        return [np.arange(len(labels)), np.arange(0)]
+
+    def forgetful(labels, num_partitions, seed):
+        return [np.arange(5), np.arange(4, 9)]
+
+    monkeypatch.setitem(PARTITIONERS, "greedy", greedy)
     with pytest.raises(ConfigError, match="participant 1 without examples"):
         partition_indices(LABELS, spec("greedy", 2))
-    schemes["greedy"] = lambda labels, _: [np.arange(5), np.arange(4, 9)]
+    monkeypatch.setitem(PARTITIONERS, "greedy", forgetful)
     with pytest.raises(RuntimeError, match="lost or repeated"):
         partition_indices(LABELS, spec("greedy", 2))
 

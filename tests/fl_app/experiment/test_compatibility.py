@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import RULES, check_compatibility, compatibility_table
 from scripts.repository import default_run_config
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import noise_multiplier, planned_participants, protection
 from fl_app.training.settings import pipeline_settings
 from scripts.repository import default_run_config

@@ -29,11 +29,11 @@ class Normalised(nn.Module):
 
 
 @pytest.fixture
-def normalised(monkeypatch):
+def normalised():
     """The toy, registered for one test by the public way."""
-    monkeypatch.setattr("fl_app.tasks.registry.MODELS", MODELS.copy())
     register_model("normalised")(Normalised)
-    return "normalised"
+    yield "normalised"
+    del MODELS["normalised"]
 
 
 def images(n: int = 7, seed: int = 0) -> torch.Tensor:
@@ -113,7 +113,7 @@ def test_building_leaves_the_global_random_state_alone():
 
 
 def test_an_unknown_model_is_refused_with_the_models_there_are():
-    with pytest.raises(ConfigError, match=r"model = 'resnet' is not registered.*simple-cnn"):
+    with pytest.raises(ConfigError, match=r'model = "resnet" is not known.*simple-cnn'):
         build_model("resnet", 0)
 
 

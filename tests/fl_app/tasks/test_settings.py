@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.training.settings import training_settings
 
 

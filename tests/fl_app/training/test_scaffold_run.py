@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from fl_app.core.run_config_keys import RunConfig
+from fl_app.core.run_config import RunConfig
 from fl_app.data.datasets import load_dataset
 from fl_app.data.tensor_dataset import Examples
 from fl_app.tasks.client_data import local_data

@@ -10,6 +10,7 @@ It is compared where that proves something on any processor:
 """
 
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,14 @@ class SoftmaxRegression(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def models(monkeypatch: pytest.MonkeyPatch) -> None:
+def models() -> Iterator[None]:
     """The models of this file, registered for its tests alone."""
-    monkeypatch.setattr("fl_app.tasks.registry.MODELS", MODELS.copy())
-    register_model("exact-cnn")(ExactCNN)
-    register_model("softmax-regression")(SoftmaxRegression)
+    own = {"exact-cnn": ExactCNN, "softmax-regression": SoftmaxRegression}
+    for name, model in own.items():
+        register_model(name)(model)
+    yield
+    for name in own:
+        del MODELS[name]
 
 
 def norm(a: Weights, b: Weights, order: float = 2) -> float:

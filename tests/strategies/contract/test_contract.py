@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from scripts.analysis import contract
+from strategies import part_kinds
 from strategies.contract import KINDS, check_part
-from strategies.registry import PARTS, PartError
+from strategies.registry import PartError
 
 CALM = """
 import numpy as np
@@ -192,7 +193,9 @@ def test_a_part_that_breaks_a_law_is_told_which_and_how(own, kind, name, law):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [(kind, name) for kind in KINDS for name in PARTS[kind]], ids=str
+    ("kind", "name"),
+    [(kind, name) for kind in KINDS for name in part_kinds.KINDS[kind].names],
+    ids=str,
 )
 def test_the_projects_own_parts_obey_all_laws_that_a_run_relies_on(kind, name):
     verdicts = check_part(kind, name)

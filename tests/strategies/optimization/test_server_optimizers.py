@@ -26,9 +26,10 @@ from strategies.optimization.server_optimizers import (
     torch_adam,
     yogi,
 )
-from strategies.registry import PARTS, build_part
+from strategies.part_kinds import KINDS
+from strategies.registry import build_part
 
-every_optimizer = pytest.mark.parametrize("name", PARTS["server-optimizer"])
+every_optimizer = pytest.mark.parametrize("name", KINDS["server-optimizer"].names)
 values = st.floats(-100, 100, width=32)
 
 

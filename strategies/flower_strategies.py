@@ -1,4 +1,4 @@
-"""Flower's Bulyan, which as it is cannot be built by name."""
+"""Strategies of Flower's that as they are cannot be built by name."""
 
 from typing import Any
 
