@@ -150,6 +150,22 @@ def test_the_servers_data_set_goes_before_the_run_configs(config):
     assert bits(update) == bits(fit(config, 0, **{"server-round": 1}))
 
 
+def test_a_message_names_no_code_that_the_run_config_does_not(config, tmp_path):
+    sentinel, code = tmp_path / "ran", tmp_path / "code.py"
+    code.write_text(
+        f"open({str(sentinel)!r}, 'w').close()\n"
+        "from fl_app.data.datasets import load_digits as load\n"
+    )
+
+    with pytest.raises(ConfigError, match="the server says that the data set is"):
+        fit(config, 0, dataset=f"{code}:load", **{"server-round": 1})
+    assert not sentinel.exists()
+
+    own = config | {"dataset": f"{code}:load"}
+    update = fit(own, 0, dataset=f"{code}:load", **{"server-round": 1})
+    assert bits(update) == bits(fit(config, 0, **{"server-round": 1}))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_training_and_evaluation_use_the_configs_number_of_threads(config, monkeypatch, threads):
     seen: set[int] = set()

@@ -280,3 +280,16 @@ def test_facts_are_those_of_the_entry_and_nobodys_elses(toys: Kind, own: Path):
 def test_a_kind_is_declared_once():
     with pytest.raises(ValueError, match="the kind codec is declared already"):
         declare_kind(KINDS["codec"])
+
+
+def test_names_that_a_module_registers_are_found_when_they_are_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "late_toys.py").write_text(
+        "from strategies.registry import register\n"
+        "@register('late-toy', 'late')\n"
+        "def late(number): return number\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = Kind("late-toy", ("__call__",), {}, ("number",), registered_in="late_toys")
+    monkeypatch.setitem(KINDS, "late-toy", kind)
+
+    assert build_part("late-toy", "late")(3) == 3

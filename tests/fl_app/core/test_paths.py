@@ -52,3 +52,10 @@ def test_two_runs_of_the_same_second_get_two_directories(tmp_path, monkeypatch):
     assert first.name == "20260101-120000-digits"
     assert second != first
     assert second.parent == first.parent
+
+
+def test_the_directory_of_a_set_of_ones_own_has_the_name_of_its_function(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-120000")
+    for dataset in ("/home/me/data.py:cats(path='/a:b/(c)')", "my_package.data:cats"):
+        directory = new_run_directory(str(tmp_path), dataset)
+        assert directory == tmp_path / "20260101-120000-cats"

@@ -156,3 +156,29 @@ def test_an_unknown_name_lists_the_allowed_ones(tmp_path):
     for lookup in (resolve_dataset, load_dataset):
         with pytest.raises(ConfigError, match=r'"cifar".*auto, own, mnist, fashion-mnist, digits'):
             lookup("cifar", tmp_path)
+
+
+def test_a_set_of_ones_own_is_loaded_with_its_options(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import replace\n"
+        "from fl_app.data.datasets import load_digits\n"
+        "def some(data_dir, *, count=5):\n"
+        "    digits = load_digits(data_dir)\n"
+        "    return replace(digits, test=digits.test.select(range(count)))\n"
+        "def nothing(data_dir):\n"
+        "    return data_dir\n"
+    )
+
+    text = resolve_dataset(f"{path}:some(count=7)", tmp_path)
+
+    assert text == f"{path}:some(count=7)"
+    assert len(load_dataset(text, tmp_path).test) == 7
+    with pytest.raises(ConfigError, match=r"it must give a Dataset of fl_app.data.datasets"):
+        load_dataset(f"{path}:nothing", tmp_path)
+
+
+@pytest.mark.parametrize("word", ["auto", "own"])
+def test_what_stands_for_no_one_set_cannot_be_loaded(word, tmp_path):
+    with pytest.raises(ConfigError, match=f'dataset = "{word}" has a meaning of its own'):
+        load_dataset(word, tmp_path)

@@ -227,3 +227,21 @@ def test_integer_buffers_are_those_of_a_fresh_model(tmp_path, monkeypatch):
     state = load_model(tmp_path)[0].state_dict()
     assert state.pop("num_batches_tracked") == 0
     assert all((tensor == 5).all() for tensor in state.values())
+
+
+def test_a_file_names_no_code_to_run_but_its_reader_may(tmp_path):
+    sentinel, code = tmp_path / "ran", tmp_path / "net.py"
+    code.write_text(
+        f"open({str(sentinel)!r}, 'w').close()\n"
+        "from fl_app.tasks.image_classification import SimpleCNN as Net\n"
+    )
+    file = write_model(tmp_path / "m.safetensors", metadata={"model": f"{code}:Net"})
+
+    with pytest.raises(UserError, match=r"which is code of yours; .* with --architecture"):
+        load_model(file)
+    assert not sentinel.exists()
+
+    model, metadata = load_model(file, architecture=f"{code}:Net")
+    assert sentinel.exists()
+    assert metadata["model"] == f"{code}:Net"
+    assert sum(p.numel() for p in model.parameters()) == 431_080

@@ -78,3 +78,25 @@ def test_mistakes_are_told_in_a_sentence(tmp_path, monkeypatch, capsys, argument
 def test_a_confusion_matrix_must_fit_its_names(tmp_path):
     with pytest.raises(ValueError, match="do not fit 3 class names"):
         plot_confusion(np.zeros((2, 2), np.int64), ("a", "b", "c"), tmp_path / "a.png", "t")
+
+
+def test_a_file_names_no_data_sets_code_to_run_but_the_user_may(tmp_path, capsys):
+    code = tmp_path / "data.py"
+    code.write_text("from fl_app.data.datasets import load_digits as load\nprint('was run')\n")
+    metadata = {"model": "simple-cnn", "dataset": f"{code}:load"}
+    write_model(tmp_path / "model.safetensors", metadata=metadata)
+
+    assert main([str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "which is code of yours; to run that code, say so with --dataset" in told.err
+    assert "was run" not in told.out
+
+    assert main([str(tmp_path), "--dataset", f"{code}:load"]) == 0
+    assert "was run" in capsys.readouterr().out
+
+
+def test_an_unknown_data_set_is_told_with_those_there_are(tmp_path, capsys):
+    write_model(tmp_path / "model.safetensors")
+
+    assert main([str(tmp_path), "--dataset", "digit"]) == 1
+    assert 'dataset = "digit" is not known; did you mean digits?' in capsys.readouterr().err
