@@ -1,67 +1,17 @@
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from flwr.app import Context, Message, RecordDict
-from flwr.client import NumPyClient
-from flwr.common import GetPropertiesIns, NDArrays, ndarrays_to_parameters
+from flwr.app import Message, RecordDict
+from flwr.common import GetPropertiesIns
 from flwr.compat.common.recorddict_compat import getpropertiesins_to_recorddict
-from flwr.server import ServerConfig
-from flwr.server.compat import LegacyContext
-from flwr.server.strategy import FedAdam, FedAvg, FedMedian, Krum
-from flwr.server.workflow import DefaultWorkflow
 from torch import Tensor
 
 from fl_app.client_app import app, client_fn
 from fl_app.core.errors import ConfigError
-from fl_app.rounds.round_loop import FederatedWorkflow, WorkflowSettings
-from fl_app.tasks.parameters import get_weights
-from fl_app.tasks.registry import MODELS, build_model
-from strategies import DeltaFedAvg
+from fl_app.tasks.registry import MODELS
+from tests.support.linear_client import bits, fit, initial, node, participant
 from tests.support.linear_model import Linear
 from tests.support.local_grid import InProcessGrid
-
-
-@pytest.fixture
-def config(run_config, monkeypatch) -> dict[str, Any]:
-    monkeypatch.setitem(MODELS, "linear", Linear)
-    return {**run_config, "model": "linear"}
-
-
-def node(config: dict[str, Any], state: RecordDict | None = None, **node_config: Any) -> Context:
-    return Context(
-        run_id=1,
-        node_id=5,
-        node_config={key.replace("_", "-"): value for key, value in node_config.items()},
-        state=RecordDict() if state is None else state,
-        run_config=config,
-    )
-
-
-def participant(
-    config: dict[str, Any], partition_id: int = 0, state: RecordDict | None = None
-) -> NumPyClient:
-    """The participant that answers a message, as Flower gets it."""
-    context = node(
-        config, state, partition_id=partition_id, num_partitions=config["num-participants"]
-    )
-    client = client_fn(context)
-    numpy_client: NumPyClient = client.numpy_client  # type: ignore[attr-defined]
-    return numpy_client
-
-
-def initial(config: dict[str, Any]) -> NDArrays:
-    return get_weights(build_model(config["model"], config["seed"]))
-
-
-def fit(config: dict[str, Any], partition_id: int = 0, **sent: Any) -> NDArrays:
-    return participant(config, partition_id).fit(initial(config), sent)[0]
-
-
-def bits(arrays: NDArrays) -> list[bytes]:
-    return [array.tobytes() for array in arrays]
-
 
 # The participant
 
@@ -215,70 +165,3 @@ def test_a_failure_is_answered_with_its_cause(config):
 
     assert reply.has_error()
     assert "num-participants = 3" in str(reply.error.reason)
-
-
-# Under strategies, ours and Flower's
-
-
-def run(
-    workflow: Any, strategy_class: type[FedAvg], config: dict[str, Any], order: int = 0, **more: Any
-) -> list[NDArrays]:
-    """Run two rounds; the global weights after each, the initial ones first."""
-    seen: list[NDArrays] = []
-
-    def see(server_round: int, weights: NDArrays, _config: Any) -> tuple[float, dict[str, Any]]:
-        seen.append([np.array(array) for array in weights])
-        return 0.0, {}
-
-    strategy = strategy_class(
-        initial_parameters=ndarrays_to_parameters(initial(config)),
-        evaluate_fn=see,
-        fit_metrics_aggregation_fn=lambda metrics: {},
-        evaluate_metrics_aggregation_fn=lambda metrics: {},
-        **more,
-    )
-    context = LegacyContext(node(config), config=ServerConfig(num_rounds=2), strategy=strategy)
-    workflow(InProcessGrid(app, config, 3, order=order), context)
-    return seen
-
-
-def ours() -> FederatedWorkflow:
-    return FederatedWorkflow([], WorkflowSettings(num_participants=3, quorum_deadline=30.0))
-
-
-flowers_strategies = pytest.mark.parametrize("strategy_class", [FedAvg, FedAdam, FedMedian, Krum])
-
-
-@flowers_strategies
-@pytest.mark.parametrize("workflow", [ours, DefaultWorkflow])
-def test_flowers_own_strategies_are_served(config, workflow, strategy_class):
-    start, first, second = run(workflow(), strategy_class, config)
-
-    for before, after in ((start, first), (first, second)):
-        for old, new in zip(before, after, strict=True):
-            assert new.shape == old.shape
-            assert np.isfinite(new).all()
-            assert (new != old).any()
-
-
-@pytest.mark.parametrize("workflow", [ours, DefaultWorkflow])
-def test_deltas_and_averaged_weights_lead_to_the_same_model(config, workflow):
-    by_delta = run(ours(), DeltaFedAvg, config)[-1]
-    by_weights = run(workflow(), FedAvg, config)[-1]
-
-    for ours_, theirs in zip(by_delta, by_weights, strict=True):
-        np.testing.assert_allclose(ours_, theirs, rtol=0, atol=1e-6)
-
-
-def test_delta_fedavg_runs_under_flowers_own_workflow(config):
-    by_default = run(DefaultWorkflow(), DeltaFedAvg, config)[-1]
-    by_ours = run(ours(), DeltaFedAvg, config)[-1]
-
-    for one, other in zip(by_default, by_ours, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-7)
-
-
-def test_the_order_of_arrival_does_not_change_a_bit(config):
-    first, second = (run(ours(), DeltaFedAvg, config, order=order)[-1] for order in (1, 2))
-
-    assert bits(first) == bits(second)

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,7 @@ from fl_app.results import run_directory
 from fl_app.training import local_training, update_pipeline
 from scripts.harness.in_process_run import run_app, run_on
 
-__all__ = ["POINTS", "die_at", "run_app", "run_on", "summary_of"]
-
-POINTS = ("train", "metrics", "partial", "replace")
-"""Those that every run comes to."""
+__all__ = ["POINTS", "die_at", "digest", "metrics", "run_app", "run_on", "summary_of"]
 
 
 def summary_of(directory: Path) -> dict[str, Any]:
@@ -29,61 +27,93 @@ def summary_of(directory: Path) -> dict[str, Any]:
     return summary
 
 
+def digest(directory: Path) -> str:
+    weights: str = summary_of(directory)["sha256"]["weights"]
+    return weights
+
+
+def metrics(directory: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
 def die_at(point: str, count: int) -> None:
     """Arrange for SIGKILL at the `count`-th passage of a point."""
+    if point not in _ARRANGE:
+        raise ValueError(f"{point} is not one of {tuple(_ARRANGE)}")
     passages = iter(range(1, count + 1))
 
     def pass_or_die() -> None:
         if next(passages) == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    if point == "train":  # in the middle of a round
-        train = local_training.local_update
+    _ARRANGE[point](pass_or_die)
 
-        def dying_update(*args: Any, **kwargs: Any) -> Any:
-            pass_or_die()
-            return train(*args, **kwargs)
 
-        update_pipeline.local_update = dying_update  # type: ignore[attr-defined]
-    elif point == "metrics":  # between the history and the checkpoint
-        os_fsync = os.fsync
+def _in_the_middle_of_a_round(pass_or_die: Callable[[], None]) -> None:
+    train = local_training.local_update
 
-        def dying_fsync(fd: Any) -> None:
-            os_fsync(fd)
-            if Path(f"/proc/self/fd/{fd}").readlink().name == "metrics.jsonl":
-                pass_or_die()
+    def dying_update(*args: Any, **kwargs: Any) -> Any:
+        pass_or_die()
+        return train(*args, **kwargs)
 
-        os.fsync = dying_fsync
-    elif point == "partial":  # half-way through writing a checkpoint
-        write_atomically = atomic_io.write_atomically
+    update_pipeline.local_update = dying_update  # type: ignore[attr-defined]
 
-        def dying_write(path: Path, content: bytes) -> None:
-            if path.name == "checkpoint.safetensors":
-                partial = path.with_name(f".{path.name}.partial")
-                partial.write_bytes(content[: len(content) // 2])
-                pass_or_die()
-            write_atomically(path, content)
 
-        run_directory.write_atomically = dying_write  # type: ignore[attr-defined]
-    elif point == "replace":  # the new checkpoint is whole, the old one still in place
-        path_replace = Path.replace
+def _between_history_and_checkpoint(pass_or_die: Callable[[], None]) -> None:
+    fsync = os.fsync
 
-        def dying_replace(self: Path, target: Path) -> Path:
-            if target.name == "checkpoint.safetensors":
-                pass_or_die()
-            return path_replace(self, target)
-
-        Path.replace = dying_replace  # type: ignore[assignment,method-assign]
-    elif point == "ledger":  # a round's spending is saved, and nothing else of it
-        write_ledger = atomic_io.write_atomically
-
-        def dying_ledger(path: Path, content: bytes) -> None:
-            write_ledger(path, content)
+    def dying_fsync(fd: Any) -> None:
+        fsync(fd)
+        if Path(f"/proc/self/fd/{fd}").readlink().name == "metrics.jsonl":
             pass_or_die()
 
-        run_privacy.write_atomically = dying_ledger  # type: ignore[attr-defined]
-    else:
-        raise ValueError(f"{point} is not one of {POINTS}")
+    os.fsync = dying_fsync
+
+
+def _half_way_through_a_checkpoint(pass_or_die: Callable[[], None]) -> None:
+    write_atomically = atomic_io.write_atomically
+
+    def dying_write(path: Path, content: bytes) -> None:
+        if path.name == "checkpoint.safetensors":
+            partial = path.with_name(f".{path.name}.partial")
+            partial.write_bytes(content[: len(content) // 2])
+            pass_or_die()
+        write_atomically(path, content)
+
+    run_directory.write_atomically = dying_write  # type: ignore[attr-defined]
+
+
+def _before_a_whole_checkpoint_is_renamed(pass_or_die: Callable[[], None]) -> None:
+    replace = Path.replace
+
+    def dying_replace(self: Path, target: Path) -> Path:
+        if target.name == "checkpoint.safetensors":
+            pass_or_die()
+        return replace(self, target)
+
+    Path.replace = dying_replace  # type: ignore[assignment,method-assign]
+
+
+def _after_the_ledger_is_saved(pass_or_die: Callable[[], None]) -> None:
+    write_ledger = atomic_io.write_atomically
+
+    def dying_ledger(path: Path, content: bytes) -> None:
+        write_ledger(path, content)
+        pass_or_die()
+
+    run_privacy.write_atomically = dying_ledger  # type: ignore[attr-defined]
+
+
+_ARRANGE: dict[str, Callable[[Callable[[], None]], None]] = {
+    "train": _in_the_middle_of_a_round,
+    "metrics": _between_history_and_checkpoint,
+    "partial": _half_way_through_a_checkpoint,
+    "replace": _before_a_whole_checkpoint_is_renamed,
+    "ledger": _after_the_ledger_is_saved,
+}
+POINTS = tuple(point for point in _ARRANGE if point != "ledger")
+"""Those that every run comes to: a ledger is only in a private one."""
 
 
 if __name__ == "__main__":

@@ -1,93 +1,22 @@
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import Arrays, get_weights, set_weights
-from fl_app.tasks.registry import build_model
+from fl_app.tasks.parameters import get_weights
 from fl_app.training import local_training, sgd
-from fl_app.training.local_training import LocalUpdate, evaluate, local_update, resolve_device
-from fl_app.training.sgd import Precision, TrainingSettings
-from tests.support.exact_cnn import ExactCNN
-
-
-class Softmax(nn.Module):
-    """Multinomial regression: its gradient can be written down."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(4, 3)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.log_softmax(self.fc(images.flatten(1)), dim=1)
-
-
-class Counting(Softmax):
-    """Counts steps, and the examples in each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[int] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.batches.append(len(images))
-        return super().forward(images)
-
-
-class Dropping(Softmax):
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(F.dropout(images, 0.5, self.training))
-
-
-def examples(n: int, seed: int = 0) -> Examples:
-    generator = torch.Generator().manual_seed(seed)
-    return Examples(
-        torch.randn(n, 1, 2, 2, generator=generator), torch.randint(3, (n,), generator=generator)
-    )
-
-
-def fresh(kind: type[nn.Module] = Softmax) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        return kind()
-
-
-def train(
-    model: nn.Module,
-    data: Examples,
-    *,
-    epochs: int = 1,
-    batch: int = 4,
-    rate: float = 0.1,
-    seed: int = 7,
-    precision: Precision = "float32",
-) -> LocalUpdate:
-    return local_update(
-        model,
-        get_weights(model),
-        data,
-        TrainingSettings(epochs, batch, rate, precision),
-        torch.Generator().manual_seed(seed),
-    )
-
-
-def bits(update: LocalUpdate) -> list[bytes]:
-    return [array.tobytes() for array in update.weights]
-
-
-def minus(a: Arrays, b: Arrays) -> Arrays:
-    return [x - y for x, y in zip(a, b, strict=True)]
-
-
-def norm(arrays: Arrays) -> float:
-    return float(np.linalg.norm(np.concatenate([array.ravel() for array in arrays])))
-
-
-def as_float64(model: nn.Module) -> tuple[np.ndarray, np.ndarray]:
-    weight, bias = get_weights(model)
-    return weight.astype(np.float64), bias.astype(np.float64)
+from fl_app.training.local_training import evaluate, local_update
+from fl_app.training.sgd import TrainingSettings
+from tests.fl_app.training.softmax_training import (
+    Counting,
+    Dropping,
+    Softmax,
+    as_float64,
+    bits,
+    examples,
+    fresh,
+    train,
+)
 
 
 def test_delta_is_local_minus_global_weights():
@@ -101,85 +30,6 @@ def test_delta_is_local_minus_global_weights():
     squares = sum(float((d.astype(np.float64) ** 2).sum()) for d in update.delta)
     assert update.norm == pytest.approx(squares**0.5, rel=1e-6)
     assert update.num_examples == 10
-
-
-def test_one_step_by_hand():
-    """For softmax regression, grad W = mean((p - onehot) x^T) and grad b = mean(p - onehot)."""
-    data, rate = examples(6), 0.1
-    weight, bias = as_float64(fresh())
-    x = data.images.flatten(1).double().numpy()
-    logits = x @ weight.T + bias
-    p = np.exp(logits - logits.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
-    onehot = np.eye(3)[data.labels.numpy()]
-    loss = -np.log((p * onehot).sum(axis=1)).mean()
-
-    update = train(fresh(), data, batch=6, rate=rate)
-
-    weight_delta, bias_delta = update.delta
-    np.testing.assert_allclose(weight_delta, -rate * (p - onehot).T @ x / 6, rtol=0, atol=1e-7)
-    np.testing.assert_allclose(bias_delta, -rate * (p - onehot).mean(axis=0), rtol=0, atol=1e-7)
-    assert update.loss == pytest.approx(loss, abs=1e-6)
-    assert update.accuracy == (p.argmax(axis=1) == data.labels.numpy()).mean()
-
-
-@pytest.mark.parametrize("steps", [1, 10])
-def test_the_cnn_equals_the_textbook_loop(steps: int):
-    generator = torch.Generator().manual_seed(1)
-    images = torch.randn(32 * steps, 1, 28, 28, generator=generator)
-    data = Examples(images, torch.arange(32 * steps) % 10)
-    exact = build_model("simple-cnn", 0).double()
-    start = get_weights(exact)
-    order = torch.randperm(32 * steps, generator=torch.Generator().manual_seed(7))
-    for batch in torch.split(order, 32):
-        exact.zero_grad()
-        F.nll_loss(exact(images[batch].double()), data.labels[batch]).backward()
-        with torch.no_grad():
-            for parameter in exact.parameters():
-                assert parameter.grad is not None
-                parameter.sub_(0.01 * parameter.grad)
-    expected = minus(get_weights(exact), start)
-    ours = ExactCNN()
-    set_weights(ours, start)
-
-    update = train(ours, data, batch=32, rate=0.01)
-
-    # Weights are below 1/2, where a rounding is at most 3e-17; the rest is amplification.
-    for delta, in_float64 in zip(update.delta, expected, strict=True):
-        np.testing.assert_allclose(delta, in_float64, rtol=0, atol=1e-13)
-    # In float32 a branch may fall the other way, which moves a few weights by as much as
-    # one example does; the update as a whole stays where it is.
-    rounded = train(build_model("simple-cnn", 0), data, batch=32, rate=0.01)
-    assert norm(minus(rounded.delta, expected)) < 0.005 * norm(expected)
-
-
-def test_several_epochs_equal_a_naive_loop():
-    """Written out plainly, in float64, with the same order of examples."""
-    data, (weight, bias) = examples(11), as_float64(fresh())
-    model = Softmax().double()
-    set_weights(model, [weight, bias])
-    generator = torch.Generator().manual_seed(7)
-    losses: list[float] = []
-    right = 0
-    for _ in range(3):
-        losses, right = [], 0
-        for batch in torch.split(torch.randperm(11, generator=generator), 4):
-            output = model(data.images[batch].double())
-            model.zero_grad()
-            F.nll_loss(output, data.labels[batch]).backward()
-            losses += F.nll_loss(output.detach(), data.labels[batch], reduction="none").tolist()
-            right += int((output.argmax(1) == data.labels[batch]).sum())
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    assert parameter.grad is not None
-                    parameter.sub_(0.1 * parameter.grad)
-
-    update = train(fresh(), data, epochs=3)
-
-    for actual, expected in zip(update.weights, get_weights(model), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
-    assert update.loss == pytest.approx(sum(losses) / 11, abs=1e-6)  # of the last epoch
-    assert update.accuracy == right / 11
 
 
 def test_the_short_last_batch_is_kept():
@@ -290,44 +140,6 @@ def test_frozen_and_unused_parameters_stay_as_they_are():
     assert [bool((delta != 0).any()) for delta in update.delta] == [True, False, False, False]
 
 
-# Precision
-
-
-def test_bfloat16_computes_coarser_and_keeps_float32_weights():
-    update = train(fresh(), examples(40), precision="bfloat16")
-    exact = train(fresh(), examples(40))
-
-    assert all(array.dtype == np.float32 for array in update.weights)
-    assert bits(update) != bits(exact)
-    for coarse, fine in zip(update.delta, exact.delta, strict=True):
-        np.testing.assert_allclose(coarse, fine, rtol=0, atol=0.02 * np.abs(fine).max())
-    assert update.loss == pytest.approx(exact.loss, rel=0.01)
-
-
-def test_bfloat16_gives_the_same_bits_again():
-    runs = [train(fresh(), examples(40), precision="bfloat16") for _ in range(2)]
-
-    assert bits(runs[0]) == bits(runs[1])
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_model_trains_in_the_precision_asked_for_and_is_evaluated_in_float32(precision):
-    seen: list[torch.dtype] = []
-
-    class Watching(Softmax):
-        def forward(self, images: Tensor) -> Tensor:
-            output = self.fc(images.flatten(1))
-            seen.append(output.dtype)
-            return F.log_softmax(output, dim=1)
-
-    model = fresh(Watching)
-    train(model, examples(4), precision=precision)
-    evaluate(model, examples(4))
-
-    assert seen == [getattr(torch, precision), torch.float32]
-    assert not torch.is_autocast_enabled("cpu")
-
-
 # Evaluation
 
 
@@ -362,14 +174,3 @@ def test_evaluation_changes_nothing():
 
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
-
-
-# Devices
-
-
-def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(Exception, match="no GPU"):
-        resolve_device("cuda")

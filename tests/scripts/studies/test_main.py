@@ -8,14 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fl_app.data.idx import read_images, read_labels
 from scripts.repository import REPOSITORY, default_run_config
 from scripts.studies import main
 from scripts.studies.definitions import STUDIES, Study
-from scripts.studies.mnist_subset import shortened_mnist
 from scripts.studies.plots import plot_study
 from scripts.studies.tables import bytes_sent, rounds_to, study_table
-from tests.support.idx_files import write_idx_set
 
 
 def rounds(*accuracies: float, bytes_up: int = 1000) -> list[Any]:
@@ -160,22 +157,6 @@ def test_a_run_that_would_be_another_one_is_run_again(ran, tmp_path):
     assert len(ran) == 4
     main.main([*command, "--run-config", '{"batch-size": 8}', "--train-examples", "7"])
     assert len(ran) == 6
-
-
-def test_the_first_examples_of_mnist(tmp_path, monkeypatch):
-    raw = write_idx_set(tmp_path / "data" / "MNIST" / "raw")
-    monkeypatch.setenv("DELTA_FEDAVG_DATA_DIR", str(tmp_path / "data"))
-
-    short = shortened_mnist(tmp_path / "short", 3) / "MNIST" / "raw"
-
-    images = read_images(short / "train-images-idx3-ubyte")
-    np.testing.assert_array_equal(images, read_images(raw / "train-images-idx3-ubyte")[:3])
-    labels = read_labels(short / "train-labels-idx1-ubyte", 10)
-    np.testing.assert_array_equal(labels, read_labels(raw / "train-labels-idx1-ubyte", 10)[:3])
-    name = "t10k-images-idx3-ubyte"
-    assert (short / name).read_bytes() == (raw / name).read_bytes()
-    more = shortened_mnist(tmp_path / "more", 99) / "MNIST" / "raw"
-    assert len(read_images(more / "train-images-idx3-ubyte")) == 4
 
 
 @pytest.mark.slow

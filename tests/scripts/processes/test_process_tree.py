@@ -1,0 +1,88 @@
+"""Processes are found by their launch and ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from scripts.processes.process_tree import (
+    LAUNCH_ID_VARIABLE,
+    end_processes,
+    find_processes,
+    parse_ps,
+)
+
+
+def start_orphan(launch_id: str) -> int:
+    """Start a `sleep` whose parent is gone and whose session is its own."""
+    script = (
+        "import os, subprocess\n"
+        "if os.fork(): os._exit(0)\n"
+        "os.setsid()\n"
+        "print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    environment = os.environ | {LAUNCH_ID_VARIABLE: launch_id}
+    reply = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)
+    return int(reply)
+
+
+def test_an_orphan_in_another_session_is_found_by_its_mark_and_ended() -> None:
+    launch_id = f"test-{os.getpid()}-{time.monotonic_ns()}"
+    pid = start_orphan(launch_id)
+
+    assert [process.pid for process in find_processes(launch_id)] == [pid]
+    assert end_processes(launch_id) == []
+    assert find_processes(launch_id) == []
+
+
+def test_another_launch_is_left_alone() -> None:
+    mine, other = (f"test-{os.getpid()}-{time.monotonic_ns()}-{n}" for n in "ab")
+    pid = start_orphan(other)
+    try:
+        end_processes(mine)
+        assert [process.pid for process in find_processes(other)] == [pid]
+    finally:
+        end_processes(other)
+
+
+def test_a_process_deaf_to_sigterm_is_killed() -> None:
+    launch_id = f"test-{os.getpid()}-{time.monotonic_ns()}"
+    script = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script + "time.sleep(60)"],
+        env=os.environ | {LAUNCH_ID_VARIABLE: launch_id},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+
+    assert end_processes(launch_id, grace=0.3) == []
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_descendants_count_even_when_unmarked() -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        found = {p.pid for p in find_processes("no-such-launch", ancestor=os.getpid())}
+        assert process.pid in found
+        assert os.getpid() not in found
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_ps_output_is_read_and_zombies_are_left_out() -> None:
+    mark = f"{LAUNCH_ID_VARIABLE}=x"
+    listing = (
+        f"  10     1 Ss   python a.py HOME=/ {mark} B=1\n  11    10 Z    (sleep)\n  12 10 S sh\n"
+    )
+
+    table = parse_ps(listing, mark)
+
+    assert [(process.pid, process.parent, process.marked) for process in table] == [
+        (10, 1, True),
+        (12, 10, False),
+    ]

@@ -1,0 +1,62 @@
+"""A launch: its folder, its environment, the sweep of old ones."""
+
+import importlib
+import os
+import subprocess
+from pathlib import Path
+
+from scripts.launcher.options import plan_launch
+from scripts.processes.superlink import Launch, _sweep
+
+
+def test_a_launch_is_private_and_short_enough_for_sockets() -> None:
+    launch = Launch.create()
+    try:
+        assert launch.folder.stat().st_mode & 0o077 == 0
+        assert len(str(launch.folder)) < 30
+        assert launch.environment()["FLWR_HOME"] == str(launch.flower_home)
+        assert launch.rescue_log() is None
+    finally:
+        launch.remove()
+    assert not launch.folder.exists()
+
+
+def test_only_old_folders_of_dead_launchers_are_swept(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = {
+        "old": f"dfa-{dead.pid}-a",
+        "new": f"dfa-{dead.pid}-b",
+        "alive": f"dfa-{os.getpid()}-c",
+    }
+    for name in names.values():
+        (tmp_path / name).mkdir()
+    for name in (names["old"], names["alive"]):
+        os.utime(tmp_path / name, (0, 0))
+
+    _sweep(tmp_path)
+
+    assert {folder.name for folder in tmp_path.iterdir()} == {names["new"], names["alive"]}
+
+
+def test_a_run_joins_a_ray_cluster_only_if_told_to(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+
+    def ray_address(*options: str) -> str:
+        launch = Launch.create(plan_launch(options, tmp_path).ray_address)
+        launch.remove()
+        return launch.environment()["RAY_ADDRESS"]
+
+    assert ray_address() == "local"
+    assert ray_address("--ray-address", "10.0.0.2:6379") == "10.0.0.2:6379"
+
+
+def test_flower_joins_the_ray_that_was_started_for_it(monkeypatch):
+    launch = Launch.create("local", own_ray=True)
+    launch.remove()
+    environment = launch.environment()
+    host, _, port = environment["RAY_ADDRESS"].rpartition(":")
+    assert host == "127.0.0.1"
+    assert int(port) > 0
+    module, _, function = environment["RAY_RUNTIME_ENV_HOOK"].rpartition(".")
+    assert callable(getattr(importlib.import_module(module), function))
