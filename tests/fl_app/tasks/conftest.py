@@ -5,8 +5,8 @@ from tests.fl_app.tasks.normalised_model import Normalised
 
 
 @pytest.fixture
-def normalised(monkeypatch):
+def normalised():
     """The toy, registered for one test by the public way."""
-    monkeypatch.setattr("fl_app.tasks.registry.MODELS", MODELS.copy())
     register_model("normalised")(Normalised)
-    return "normalised"
+    yield "normalised"
+    del MODELS["normalised"]
