@@ -1,4 +1,4 @@
-"""What strategies/README.md says is done to the letter: its files, its commands, the whole app."""
+"""What the pages on parts of your own say is done to the letter: files, commands, the app."""
 
 import json
 import re
@@ -23,12 +23,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:'click:DeprecationWarning")
 
 README = (REPOSITORY / "strategies/README.md").read_text(encoding="utf-8")
 FRONT_PAGE = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+OWN_PAGE = (REPOSITORY / "docs/own-models-and-data.md").read_text(encoding="utf-8")
 HOME = "/home/me"
 
 
 @dataclass(frozen=True)
 class Example:
-    """A file that the README shows, and the commands below it."""
+    """A file that a page shows, and the commands below it."""
 
     name: str
     code: str
@@ -47,7 +48,7 @@ def examples() -> list[Example]:
     shown = rf"```python\n# {HOME}/(\S+)\n(.*?)```\n+```sh\n(.*?)```"
     return [
         Example(name, code, [shlex.split(line, comments=True) for line in commands.splitlines()])
-        for name, code, commands in re.findall(shown, FRONT_PAGE + README, re.DOTALL)
+        for name, code, commands in re.findall(shown, FRONT_PAGE + README + OWN_PAGE, re.DOTALL)
     ]
 
 
@@ -79,7 +80,7 @@ def test_each_kind_of_part_has_its_example():
 
     for kind in KINDS:
         assert f'{kind}="{HOME}/' in shown or kind == "server-lr-schedule"
-    assert len(examples()) == 1 + README.count("```python")
+    assert len(examples()) == 1 + (README + OWN_PAGE).count("```python")
 
 
 @every_example
