@@ -17,7 +17,8 @@ class GeometricMedian(Aggregator):
     Found by the smoothed Weiszfeld iteration from the coordinate median: each step is a mean in
     which an update weighs one over its distance, but never more than one over `smoothing` times
     the spread, the median distance at the start. The paper begins at the mean, which takes long to
-    come back from where a liar has put it, and smooths by an absolute distance.
+    come back from where a liar has put it, and smooths by an absolute distance. At the end the
+    update that is nearest is taken, if it is the better point.
 
     Attributes:
         max_iterations: After so many the point is taken as it is.
@@ -54,4 +55,8 @@ class GeometricMedian(Aggregator):
             median, distances = moved, np.linalg.norm(points - moved, axis=1)
             if step <= self.tolerance * spread:
                 break
+        # Towards an update the steps shorten before they arrive: that may be the median itself.
+        nearest = points[np.argmin(distances)]
+        if np.linalg.norm(points - nearest, axis=1).sum() < distances.sum():
+            median = nearest
         return unravel(median, updates[0].delta)

@@ -7,7 +7,7 @@ import pytest
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.strategy import FedMedian, FedTrimmedAvg
 from flwr.server.strategy import Krum as FlowerKrum
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strategies.aggregation.base import AggregatorFunction
@@ -84,7 +84,14 @@ def test_the_geometric_median_by_hand():
     np.testing.assert_allclose(result_of(GeometricMedian(), corners), [0, 0], atol=1e-4)
 
 
+def test_the_geometric_median_is_where_half_of_the_updates_are():
+    # Half of the weight at one point holds it there, whatever the others pull.
+    points = updates_of([0, 7], [0, 9], [4, 0], [4, 0])
+    np.testing.assert_allclose(result_of(GeometricMedian(), points), [4, 0], atol=1e-6)
+
+
 @given(st.lists(st.tuples(*[st.floats(-100, 100, width=32)] * 2), min_size=3, max_size=8))
+@example([(0, 7), (0, 9), (4, 0), (4, 0)])
 def test_no_point_nearby_is_a_better_geometric_median(points: list[tuple[float, float]]):
     stacked = np.array(points)
 
