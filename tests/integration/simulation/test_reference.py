@@ -31,6 +31,8 @@ from scripts.harness.reference import TextbookCNN, as_shard, reference_rounds
 from tests.support.exact_cnn import ExactCNN
 from tests.support.local_grid import InProcessGrid
 
+pytestmark = pytest.mark.slow
+
 Weights = dict[str, np.ndarray]
 
 
@@ -47,7 +49,7 @@ class SoftmaxRegression(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def models(monkeypatch: pytest.MonkeyPatch) -> None:
+def models(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
     """The models of this file, registered for its tests alone."""
     monkeypatch.setattr("fl_app.tasks.registry.MODELS", MODELS.copy())
     register_model("exact-cnn")(ExactCNN)
