@@ -28,7 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _length(item: pytest.Item) -> int:
-    return sum(item.get_closest_marker(name) is not None for name in ("slow", "waiting"))
+    marks = ("slow", "waiting", "simulation")
+    return sum(item.get_closest_marker(name) is not None for name in marks)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,14 @@ def flower_log(
 def run_config(tmp_path: Path) -> dict[str, Any]:
     """The run config of a small run in the test's own folder."""
     return small_run_config(tmp_path)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process draw nothing: that takes longer than a small run."""
+    from fl_app.results.run_directory import RunDirectory  # not for tests without it
+
+    monkeypatch.setattr(RunDirectory, "write_plot", lambda self, name, draw: None)
 
 
 def small_run_config(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import datasets, transforms
 
 from fl_app.data.tensor_dataset import Examples, normalise
 from fl_app.tasks.parameters import get_weights
@@ -32,6 +31,8 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         """Hold uint8 images [N, H, W] and their labels [N]."""
+        from torchvision import transforms  # slow, and only needed to measure
+
         self.pixels, self.labels = pixels, labels
         self._transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
@@ -53,6 +54,8 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 def pictures(data_dir: Path, number: int) -> tuple[Pictures, str]:
     """Return the first images of MNIST, or random ones of its shape, and which they are."""
+    from torchvision import datasets
+
     try:
         mnist = datasets.MNIST(str(data_dir), train=True)
         return Pictures(mnist.data[:number], mnist.targets[:number]), "MNIST"

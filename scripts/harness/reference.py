@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
-from torchvision import datasets, transforms
 
 from fl_app.core.paths import resolve_data_dir
 from fl_app.core.seeding import training_generator
@@ -153,6 +152,8 @@ def as_shard(images: Tensor, labels: Tensor) -> Shard:
 
 def mnist_shards(data_dir: Path, participants: int) -> tuple[list[Shard], list[int], Shard]:
     """Return equal contiguous shards of MNIST, their sizes, and the test set."""
+    from torchvision import datasets, transforms  # slow, and only for MNIST's files
+
     transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from fl_app.client_app import app, client_fn
 from fl_app.core.errors import ConfigError
 from fl_app.tasks.registry import MODELS
-from tests.support.linear_client import bits, fit, initial, node, participant
+from tests.fl_app.linear_client import bits, fit, initial, node, participant
 from tests.support.linear_model import Linear
 from tests.support.local_grid import InProcessGrid
 

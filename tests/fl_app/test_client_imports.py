@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
 from PIL import Image
 
 from scripts.repository import REPOSITORY
+
+pytestmark = pytest.mark.slow
 
 # Seconds each; the server's half and the commands may use them.
 NOT_NEEDED = {

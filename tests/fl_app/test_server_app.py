@@ -50,6 +50,7 @@ def test_a_run_leaves_its_files_and_nothing_half_written(finished):
     assert not [name for name in names if name.endswith(".partial")]
 
 
+@pytest.mark.slow
 def test_the_simple_cnn_learns_digits(config):
     directory = run_app(config | {"model": "simple-cnn", "batch-size": 8})
 

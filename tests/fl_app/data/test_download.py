@@ -132,6 +132,7 @@ assert (home / "raw" / "a").read_text() == "whole"
 """
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(tmp_path):
     command = [sys.executable, "-c", TWO_DOWNLOADS, str(tmp_path)]
     both = [subprocess.Popen(command) for _ in range(2)]

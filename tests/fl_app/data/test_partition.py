@@ -86,6 +86,7 @@ def test_global_random_state_is_neither_used_nor_changed(name):
     assert partition_digest(partition_indices(LABELS, spec(name))) == first
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_same_partitions_without_side_effects(tmp_path):
     code = """
 import random, sys, numpy as np

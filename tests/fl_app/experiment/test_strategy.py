@@ -26,7 +26,7 @@ class Normalised(nn.Module):
 
 
 @pytest.fixture
-def config(run_config, monkeypatch) -> dict[str, Any]:
+def config(run_config, monkeypatch, no_pictures) -> dict[str, Any]:
     monkeypatch.setitem(MODELS, "normalised", Normalised)
     config: dict[str, Any] = run_config | {"model": "normalised", "tensorboard": False}
     return config

@@ -20,7 +20,7 @@ PLAIN = {"secure-aggregation": False}
 
 
 @pytest.fixture
-def config(run_config, monkeypatch) -> dict[str, Any]:
+def config(run_config, monkeypatch, no_pictures) -> dict[str, Any]:
     monkeypatch.setitem(MODELS, "linear", Linear)
     return {
         **run_config,

@@ -15,7 +15,7 @@ LIARS = 0.3
 
 
 @pytest.fixture
-def config(run_config, monkeypatch) -> dict[str, Any]:
+def config(run_config, monkeypatch, no_pictures) -> dict[str, Any]:
     monkeypatch.setitem(MODELS, "linear", Linear)
     changes = {"model": "linear", "num-participants": 10, "fraction-evaluate": 0.0}
     config: dict[str, Any] = run_config | changes | {"tensorboard": False, "local-epochs": 2}

@@ -53,6 +53,7 @@ def scaffold(start: list[Tensor], parts: list[Examples]) -> list[Tensor]:
     return x
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("partitioner", ["contiguous", "pathological"])
 def test_the_run_is_the_papers_algorithm(run_config, monkeypatch, partitioner):
     monkeypatch.setitem(MODELS, "linear", Linear)

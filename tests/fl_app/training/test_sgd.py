@@ -26,6 +26,7 @@ print(faults)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
 def test_training_gets_its_memory_back_without_page_faults():
     command = [sys.executable, "-c", COUNT_FAULTS]

@@ -15,6 +15,8 @@ from fl_app.data.datasets import load_dataset
 from tests.support.local_grid import InProcessGrid
 from tests.support.local_run import run_on, summary_of
 
+pytestmark = pytest.mark.slow
+
 HOSPITALS = ("north", "south", "west")
 
 
@@ -65,6 +67,7 @@ def test_three_hospitals_learn_together_what_the_server_never_sees(
     assert {row["participant"] for row in rows if row["kind"] == "participant"} == set(HOSPITALS)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_order_of_arrival_and_of_the_nodes_changes_no_bit(
     config: dict[str, Any], folders: dict[str, Path]
 ) -> None:
@@ -74,6 +77,7 @@ def test_the_order_of_arrival_and_of_the_nodes_changes_no_bit(
     assert summary_of(first)["sha256"] == summary_of(second)["sha256"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_site_with_a_label_nobody_agreed_on_is_left_out_and_the_rest_goes_on(
     config: dict[str, Any], folders: dict[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,6 +93,7 @@ def test_a_site_with_a_label_nobody_agreed_on_is_left_out_and_the_rest_goes_on(
     assert not any("seven" in reason for reason in reasons)  # but not in the server's
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_where_no_site_can_train_the_run_ends_with_a_sentence(
     config: dict[str, Any], folders: dict[str, Path]
 ) -> None:

@@ -32,6 +32,8 @@ from scripts.harness.reference import TextbookCNN, as_shard, reference_rounds
 from tests.support.exact_cnn import ExactCNN
 from tests.support.local_grid import InProcessGrid
 
+pytestmark = pytest.mark.slow
+
 Weights = dict[str, np.ndarray]
 
 
@@ -48,7 +50,7 @@ class SoftmaxRegression(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def models() -> Iterator[None]:
+def models(no_pictures: None) -> Iterator[None]:
     """The models of this file, registered for its tests alone."""
     own = {"exact-cnn": ExactCNN, "softmax-regression": SoftmaxRegression}
     for name, model in own.items():

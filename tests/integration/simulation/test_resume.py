@@ -18,11 +18,13 @@ from strategies.privacy.accountant import epsilon_of
 from tests.conftest import small_run_config
 from tests.support.local_run import POINTS, run_app, summary_of
 
+pytestmark = pytest.mark.slow
+
 FOUR_ROUNDS = {"num-server-rounds": 4, "fraction-fit": 0.7, "tensorboard": False}
 
 
 @pytest.fixture
-def config(run_config: dict[str, Any]) -> dict[str, Any]:
+def config(run_config: dict[str, Any], no_pictures: None) -> dict[str, Any]:
     return run_config | FOUR_ROUNDS
 
 
@@ -65,7 +67,6 @@ def assert_same_result(directory: Path, uninterrupted: Path) -> None:
     assert rounds == list(range(whole["rounds"] + 1))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_a_point_and_resumed_equals_uninterrupted(
@@ -84,7 +85,6 @@ def test_killed_at_a_point_and_resumed_equals_uninterrupted(
     assert_same_result(directory, uninterrupted)
 
 
-@pytest.mark.slow
 def test_a_round_that_is_done_again_after_a_kill_is_paid_for_twice(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -104,7 +104,6 @@ def test_a_round_that_is_done_again_after_a_kill_is_paid_for_twice(
     assert epsilons == [None, *map(pytest.approx, expected)]
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_again_and_again_equals_uninterrupted(
     config: dict[str, Any], tmp_path: Path, uninterrupted: Path
 ) -> None:

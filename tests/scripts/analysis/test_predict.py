@@ -29,6 +29,7 @@ def answers_of(line: str) -> list[tuple[str, str]]:
     return re.findall(r"(\w+) \(([\d.]+)%\)", line.partition(": ")[2].partition("[")[0])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_normalisation_is_that_of_the_data_the_model_was_trained_on(run_config, tmp_path):
     directory = run_app(run_config | {"num-server-rounds": 1})
     _, metadata = load_model(directory)

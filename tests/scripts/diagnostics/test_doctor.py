@@ -62,6 +62,7 @@ def test_a_mistaken_command_line_is_status_2(arguments: list[str], capsys: Any) 
     assert capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_imports_nothing_that_may_be_broken() -> None:
     script = "import sys, scripts.diagnostics.doctor; print([m for m in ('numpy', 'torch', "
     script += "'cryptography', 'packaging', 'fl_app', 'PIL') if m in sys.modules])"

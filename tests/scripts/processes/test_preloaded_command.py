@@ -9,6 +9,8 @@ import pytest
 
 from scripts.processes.preloaded_command import go, load_ahead
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("name", "shown"), [("flwr", "Flower "), ("flower-superexec", "Flower v")])
 @pytest.mark.parametrize("told", ["go --version\n", "", "stop --version\n"])

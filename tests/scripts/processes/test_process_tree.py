@@ -6,12 +6,16 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from scripts.processes.process_tree import (
     LAUNCH_ID_VARIABLE,
     end_processes,
     find_processes,
     parse_ps,
 )
+
+pytestmark = pytest.mark.slow
 
 
 def start_orphan(launch_id: str) -> int:

@@ -6,6 +6,8 @@ import pytest
 from scripts.processes.ray_head import check_ray
 from scripts.processes.superlink import LaunchError
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_ray_that_has_ended_is_told_in_a_sentence():
     check_ray(None)

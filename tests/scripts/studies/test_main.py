@@ -120,6 +120,7 @@ def ran(monkeypatch) -> list[dict[str, Any]]:
     return ran
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_and_a_finished_one_is_drawn_anew(ran, monkeypatch, tmp_path):
     whole = STUDIES["compression"]
     interrupted = Study("T", "bytes", whole.common, {"a": {"seed": 1}, "c": {"seed": 99}})
@@ -138,6 +139,7 @@ def test_an_interrupted_study_goes_on_and_a_finished_one_is_drawn_anew(ran, monk
     assert (tmp_path / "compression.png").exists()
 
 
+@pytest.mark.slow
 def test_some_runs_now_and_the_others_later(ran, tmp_path):
     command = ["compression", "--output", str(tmp_path)]
 
@@ -149,6 +151,7 @@ def test_some_runs_now_and_the_others_later(ran, tmp_path):
     assert list(runs) == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_run_that_would_be_another_one_is_run_again(ran, tmp_path):
     command = ["compression", "--output", str(tmp_path)]
     main.main(command)

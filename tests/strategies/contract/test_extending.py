@@ -56,7 +56,7 @@ every_example = pytest.mark.parametrize("example", examples(), ids=lambda exampl
 
 
 @pytest.fixture
-def small(run_config, monkeypatch) -> dict[str, Any]:
+def small(run_config, monkeypatch, no_pictures) -> dict[str, Any]:
     monkeypatch.setitem(MODELS, "linear", Linear)
     changes = {"model": "linear", "tensorboard": False, "num-participants": 5}
     config: dict[str, Any] = run_config | changes

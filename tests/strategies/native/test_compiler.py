@@ -70,11 +70,13 @@ def answer_in_another_process() -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_a_new_process_finds_what_another_has_built(cache: Path, compilations: Path):
     assert [answer_in_another_process() for _ in range(2)] == ["42\n", "42\n"]
     assert number(compilations) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_built_anew(cache: Path, compilations: Path):
     answer_in_another_process()
     (built,) = cache.iterdir()
@@ -84,6 +86,7 @@ def test_a_damaged_library_is_built_anew(cache: Path, compilations: Path):
     assert number(compilations) == 2
 
 
+@pytest.mark.slow
 def test_many_may_build_at_once(cache: Path):
     with ThreadPoolExecutor(8) as pool:
         libraries = list(pool.map(lambda _: load_library("answer", ANSWER), range(8)))

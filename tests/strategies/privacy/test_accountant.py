@@ -1,14 +1,9 @@
 import json
 import math
 
-import dp_accounting
 import pytest
-from dp_accounting.pld import PLDAccountant
-from dp_accounting.rdp import RdpAccountant
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from strategies.privacy.accountant import (
     BudgetSpent,
@@ -29,6 +24,8 @@ def kept(**arguments) -> tuple[PrivacyLedger, list[str]]:
 
 def gaussian_delta(sigma: float, epsilon: float) -> float:
     """Theorem 8 of Balle and Wang, at sensitivity 1."""
+    from scipy.stats import norm  # slow
+
     below = norm.cdf(1 / (2 * sigma) - epsilon * sigma)
     return float(below - math.exp(epsilon) * norm.cdf(-1 / (2 * sigma) - epsilon * sigma))
 
@@ -39,6 +36,8 @@ def gaussian_delta(sigma: float, epsilon: float) -> float:
 @pytest.mark.parametrize("sigma", [0.6, 1.0, 2.0, 5.0])
 @pytest.mark.parametrize("delta", [1e-3, 1e-5, 1e-8])
 def test_one_release_is_the_analytic_gaussian_mechanism(sigma, delta):
+    from scipy.optimize import brentq
+
     expected = brentq(lambda epsilon: gaussian_delta(sigma, epsilon) - delta, 0.0, 200.0)
 
     assert epsilon_of(sigma**-2, delta) == pytest.approx(expected, rel=1e-6)
@@ -46,6 +45,10 @@ def test_one_release_is_the_analytic_gaussian_mechanism(sigma, delta):
 
 @pytest.mark.parametrize("sigmas", [[1.0] * 10, [0.8, 1.5, 3.0, 3.0], [4.0] * 100])
 def test_several_releases_agree_with_the_accountants_of_dp_accounting(sigmas):
+    import dp_accounting  # slow
+    from dp_accounting.pld import PLDAccountant
+    from dp_accounting.rdp import RdpAccountant
+
     ours = epsilon_of(sum(sigma**-2 for sigma in sigmas), DELTA)
 
     composed = PLDAccountant(value_discretization_interval=1e-3)
