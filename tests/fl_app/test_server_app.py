@@ -190,7 +190,7 @@ def test_the_config_is_saved_with_everything_resolved(finished):
     ("changes", "message"),
     [
         ({"batch-size": 0}, "batch-size = 0 is not allowed; it must be"),
-        ({"model": "resnet"}, "model = 'resnet' is not registered"),
+        ({"model": "resnet"}, 'model = "resnet" is not known'),
         ({"output-dir": "relative"}, "output-dir = 'relative' must be an absolute path"),
         ({"data-dir": "relative"}, "data-dir"),
         ({"num-participants": 5000}, "num-participants"),
