@@ -13,7 +13,6 @@ def import_part(path: str) -> Any:  # noqa: ANN401 - a class, a function or an o
     """Import `"my_package.my_module:MyPart"` or `"/home/me/my_parts.py:MyPart"`.
 
     Raises:
-        ValueError: If the path of a file is not absolute; `~` is allowed.
         FileNotFoundError: If there is no such file.
         Exception: Whatever importing a user's module raises.
     """
@@ -27,8 +26,6 @@ def import_part(path: str) -> Any:  # noqa: ANN401 - a class, a function or an o
 def _load_file(file: str) -> ModuleType:
     """Import a file by its path, once per process."""
     path = Path(file).expanduser()
-    if not path.is_absolute():
-        raise ValueError(f"{file} must be an absolute path, Flower runs the app elsewhere")
     spec = importlib.util.spec_from_file_location(f"part_from_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")

@@ -167,6 +167,9 @@ def _entry(spec: PartSpec) -> Entry:
         return kind.entry(spec.name)
     module, _, attribute = spec.name.rpartition(":")
     if module and attribute.isidentifier():
+        if module.endswith(".py") and not module.startswith(("/", "~")):
+            why = f"{module} must be an absolute path, Flower runs the app elsewhere"
+            raise PartError(f'{spec.kind} = "{spec.name}": {why}')
         return Entry(spec.name)
     if spec.name in kind.words:
         raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')

@@ -70,10 +70,10 @@ def check_part(kind: str, text: str, seed: int = 0) -> list[Verdict]:
         PartError: If there is no such part, or it cannot be built.
         ValueError: If there is no contract for this kind.
     """
-    laws_of = part_kinds.KINDS[kind].laws
-    if laws_of is None:
+    described = part_kinds.KINDS.get(kind)
+    if described is None or described.laws is None:
         raise ValueError(f"{kind} has no contract; there is one for {', '.join(KINDS)}")
-    laws: Sequence[Law] = import_module(laws_of).LAWS
+    laws: Sequence[Law] = import_module(described.laws).LAWS
     build = partial(build_part, kind, text)
     build()
     return [Verdict(law, _how_broken(law, build, seed)) for law in laws]

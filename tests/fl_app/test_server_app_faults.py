@@ -45,7 +45,7 @@ def overwritten(value: float) -> Fault:
     ("changes", "message"),
     [
         ({"batch-size": 0}, "batch-size = 0 is not allowed; it must be"),
-        ({"model": "resnet"}, "model = 'resnet' is not registered"),
+        ({"model": "resnet"}, 'model = "resnet" is not known'),
         ({"output-dir": "relative"}, "output-dir = 'relative' must be an absolute path"),
         ({"data-dir": "relative"}, "data-dir"),
         ({"num-participants": 5000}, "num-participants"),

@@ -180,7 +180,9 @@ def test_an_unknown_part_is_refused_with_the_names_there_are_and_how_yours_is_na
 
 
 @pytest.mark.parametrize("key", KINDS)
-@pytest.mark.parametrize("value", ["", "mine(1)", "mine(a=b)", "/home/me/mine.py", "mine:a.b"])
+@pytest.mark.parametrize(
+    "value", ["", "mine(1)", "mine(a=b)", "/home/me/mine.py", "mine:a.b", "mine.py:Mine"]
+)
 def test_what_can_be_no_part_is_refused_before_anything_is_imported(key, value):
     message = refusal({key: value})
 
