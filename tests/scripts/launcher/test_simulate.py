@@ -366,6 +366,14 @@ def test_flower_joins_the_ray_that_was_started_for_it(monkeypatch):
     assert callable(getattr(importlib.import_module(module), function))
 
 
+def test_colours_that_the_user_forces_are_not_forced_on_what_is_read_of_flower(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.setenv(name, "1")
+    launch = Launch.create()
+    launch.remove()
+    assert not {"FORCE_COLOR", "TTY_COMPATIBLE"} & launch.environment().keys()
+
+
 def test_a_ray_that_has_ended_is_told_in_a_sentence():
     check_ray(None)
     process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], text=True)
