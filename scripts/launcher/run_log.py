@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from scripts.launcher.flower_lines import RUN_ID, LogLine
+from scripts.launcher.flower_lines import RUN_ID, LineFilter, LogLine
 from scripts.processes.signals import StopSignals
 
 RESULTS = re.compile(r"\bresults: (/.*\S)")
@@ -114,7 +114,7 @@ class Display:
             highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty()
         )
         self._colour = wants_colour(self._console.is_interactive)
-        self._dropped = False
+        self._filter = LineFilter()
         self._progress: Progress | None = None
         if self._console.is_interactive:
             columns = (
@@ -148,10 +148,8 @@ class Display:
             OSError: If nobody reads the output any more.
         """
         line = LogLine.read(raw)
-        if not line.concerns_user or (line.empty and self._dropped):
-            self._dropped = True  # and with it the empty lines that it is set off by
+        if not self._filter.passes(line):
             return
-        self._dropped = False
         if self._progress is None:
             print(line.shown(self._colour), flush=True)
             return
