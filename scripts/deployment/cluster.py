@@ -14,6 +14,7 @@ from scripts.deployment import commands as commands
 from scripts.deployment.key_material import make_authority, make_node_key, make_server
 from scripts.deployment.plan import Node
 from scripts.deployment.state import StateFolder
+from scripts.launcher.flower_lines import readable
 from scripts.processes.flower_cli import HEALTH_PATH, HOME_VARIABLE, KEY_IN_USE
 from scripts.processes.superlink import Launch, LaunchError, command, free_port
 
@@ -163,10 +164,10 @@ class Federation:
         return self.logs / f"{name}.log"
 
     def last_words(self, name: str, lines: int = 12) -> str:
-        """Return the end of a process's log."""
+        """Return the end of a process's log, without what concerns nobody."""
         with contextlib.suppress(OSError):
             text = self.log_of(name).read_text(encoding="utf-8", errors="replace")
-            return "\n".join(text.strip().splitlines()[-lines:])
+            return "\n".join(readable(text.strip())[-lines:])
         return ""
 
     def _superlink_command(self) -> list[str]:

@@ -147,7 +147,8 @@ class Caretaker:
                 self._attend_to(node)
         if federation.superlink is not None and federation.superlink.poll() is not None:
             words = federation.last_words("superlink")
-            raise LaunchError(f"the SuperLink has ended; --resume continues the run:\n{words}")
+            print(f"The end of the SuperLink's log:\n{words}", file=sys.stderr, flush=True)
+            raise LaunchError("the SuperLink has ended; --resume continues the run")
 
     def _attend_to(self, node: Node) -> None:
         now = time.monotonic()
@@ -155,7 +156,7 @@ class Caretaker:
             words = self._federation.last_words(node.name)
             print(
                 f"warning: SuperNode {node.name} has ended, and is started again every "
-                f"{_RESTART_SECONDS:.0f} s:\n{words}",
+                f"{_RESTART_SECONDS:.0f} s. The end of its log:\n{words}",
                 file=sys.stderr,
                 flush=True,
             )

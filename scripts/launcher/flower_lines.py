@@ -17,6 +17,7 @@ _DROPPED: tuple[tuple[str, str, str], ...] = (
     ("", r"Successfully installed \S+ to \S+", "a temporary copy of the application"),
     ("INFO", r"Starting logstream for run_id `\d+`", "it is what the user is reading"),
     ("INFO", r"Exiting logstream", "the command says itself that it stops"),
+    ("", r"Task stopped by user\.", "the command says itself that it stops"),
     ("INFO", r"Starting Flower Simulation", "the command says itself what it starts"),
     ("INFO", r"Start `flwr-serverapp` process", "the command says itself what it starts"),
     (
@@ -53,6 +54,14 @@ _DROPPED: tuple[tuple[str, str, str], ...] = (
         r"For more information, visit: <\S+/ref-exit-codes/(?:201|700)\.html>",
         "the page says only that the app raised",
     ),
+    # Of a SuperNode and a SuperLink, whose last lines are shown when one has ended.
+    ("INFO", r"\[RUN \d+(?:, ROUND \d+)?\]", "heads the lines about a message"),
+    ("INFO", r"(?:Receiving|Sending): \S+ message \(ID: [0-9a-f]+\)", "one for every message"),
+    ("INFO", r"(?:Received|Sent) successfully", "one for every message"),
+    ("INFO", r"Start `flwr-clientapp` process", "one for every message"),
+    ("INFO", r"\[Fleet\.PushMessages\] Push replies from node_id=\d+", "one for every message"),
+    ("INFO", r"\[Fleet\.Get(?:Run|Fab)\] Requesting .*", "one for every node"),
+    ("", r"\S+Z INFO \[uvicorn\.access\] .* 200", "one for every request that went well"),
     ("INFO", r"\s*", "spacing between Flower's own lines"),
 )
 _UNWANTED = tuple((level, re.compile(text)) for level, text, _ in _DROPPED)
@@ -124,6 +133,28 @@ class LogLine:
         if colour:
             level = f"{_COLOURS.get(level, '')}{level}{_RESET}"
         return f"{self.source}{level}: {self.text}".rstrip()
+
+
+class LineFilter:
+    """Decides line by line what is shown of a log."""
+
+    def __init__(self) -> None:
+        self._dropped = False
+
+    def passes(self, line: LogLine) -> bool:
+        """Say whether a line is shown: one that concerns the user.
+
+        With a line that is dropped go the empty ones behind it, which set it off.
+        """
+        self._dropped = not line.concerns_user or (self._dropped and line.empty)
+        return not self._dropped
+
+
+def readable(log: str) -> list[str]:
+    """Return the lines of a log that are shown, without colours."""
+    line_filter = LineFilter()
+    lines = map(LogLine.read, log.splitlines())
+    return [line.shown() for line in lines if line_filter.passes(line)]
 
 
 def failure_reason(details: str) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from scripts.launcher.flower_lines import LogLine
+from scripts.launcher.flower_lines import LineFilter, LogLine
 from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.signals import StopSignals
 
@@ -115,7 +115,7 @@ class Display:
             highlight=False, soft_wrap=True, force_terminal=sys.stdout.isatty()
         )
         self._colour = wants_colour(self._console.is_interactive)
-        self._dropped = False
+        self._filter = LineFilter()
         self._progress: Progress | None = None
         if self._console.is_interactive:
             columns = (
@@ -149,10 +149,8 @@ class Display:
             OSError: If nobody reads the output any more.
         """
         line = LogLine.read(raw)
-        if not line.concerns_user or (line.empty and self._dropped):
-            self._dropped = True  # and with it the empty lines that it is set off by
+        if not self._filter.passes(line):
             return
-        self._dropped = False
         if self._progress is None:
             print(line.shown(self._colour), flush=True)
             return

@@ -89,7 +89,9 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of all processes of this launch."""
-        inherited = dict(os.environ)
+        # What we read of Flower's is plain text: FORCE_COLOR would colour even its JSON.
+        colour = ("FORCE_COLOR", "TTY_COMPATIBLE")
+        inherited = {name: text for name, text in os.environ.items() if name not in colour}
         # A user's proxy must not see, or break, what stays on this machine.
         no_proxy = ",".join(filter(None, [inherited.get("no_proxy"), "127.0.0.1,localhost"]))
         if self.own_ray:

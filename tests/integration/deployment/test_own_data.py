@@ -13,7 +13,7 @@ from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError
 from fl_app.data.datasets import load_dataset
 from tests.support.local_grid import InProcessGrid
-from tests.support.local_run import run_on, summary_of
+from tests.support.local_run import run_app, run_on, summary_of
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +65,21 @@ def test_three_hospitals_learn_together_what_the_server_never_sees(
     assert not (directory / "partition.png").exists()
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert {row["participant"] for row in rows if row["kind"] == "participant"} == set(HOSPITALS)
+
+
+def test_the_log_names_the_sha256_of_a_partition_only_where_there_is_one(
+    config: dict[str, Any], folders: dict[str, Path], flower_log: pytest.LogCaptureFixture
+) -> None:
+    def digests() -> list[str]:
+        lines = [record.getMessage() for record in flower_log.records]
+        flower_log.clear()
+        return [line.split(":")[0] for line in lines if line.startswith("sha256 of ")]
+
+    short = config | {"num-server-rounds": 1, "local-epochs": 1}
+    run(short, folders)
+    assert digests() == ["sha256 of config", "sha256 of weights"]
+    run_app(short | {"dataset": "digits", "class-names": ""})
+    assert digests() == ["sha256 of config", "sha256 of partition", "sha256 of weights"]
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -86,7 +86,7 @@ import traceback
 LOADED = {{}}
 if "default_worker" in sys.argv[0]:
     stack = traceback.extract_stack()
-    LOADED["ahead"] = any(frame.filename.endswith("worker_ahead.py") for frame in stack)
+    LOADED["ahead"] = any(frame.filename.endswith("preload.py") for frame in stack)
     LOADED["output"] = os.readlink("/proc/self/fd/1")
 
 
@@ -141,7 +141,13 @@ def test_two_launches_at_once_complete_and_leave_nothing(start: Start) -> None:
         assert run.finish() == 0, run.output()
         # Relative to where the user stood.
         assert (run.cwd / "out" / "only").is_dir()
-        assert run.output().splitlines()[-1] == f"Results: {run.cwd / 'out' / 'only'}"
+        lines = run.output().splitlines()
+        assert lines[0] == "Starting a simulation of 2 participants."
+        assert lines[-1] == f"Results: {run.cwd / 'out' / 'only'}"
+        # The log is plain text, and what concerns nobody is not in it.
+        assert "\x1b" not in run.output()
+        for text in ("SuperLink:", "simulated SuperNodes", "ClientAppActor", "INFO"):
+            assert text not in run.output()
         assert run.traces() == []
         # The user's own Flower configuration is not even created.
         assert not (run.home / ".flwr").exists()
@@ -188,10 +194,21 @@ def test_a_server_app_that_raises_gives_a_failure_and_its_reason(start: Start) -
     assert run.finish() == 1, run.output()
     assert "error: the run ended as finished:failed: " in run.output()
     assert "as asked" in run.output()
+    assert run.output().splitlines()[-1] == "error: the run ended as finished:failed: as asked"
     assert run.traces() == []
     log = re.search(r"The SuperLink's log is (\S+)", run.output())
     assert log is not None
     Path(log[1]).unlink()
+
+
+def test_forced_colours_colour_nothing_that_the_launcher_reads(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run = start()
+
+    assert run.finish() == 0, run.output()
+    assert run.output().splitlines()[-1] == f"Results: {run.cwd / 'out' / 'only'}"
 
 
 def test_the_workers_had_started_before_there_was_a_job_and_loaded_the_app_ahead(

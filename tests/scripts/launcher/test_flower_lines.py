@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.launcher.flower_lines import LogLine, failure_reason, plain
+from scripts.launcher.flower_lines import LogLine, failure_reason, plain, readable
 
 INFO = "\x1b[92mINFO \x1b[0m:      "
 WARNING = "\x1b[93mWARNING \x1b[0m:   "
@@ -25,6 +25,17 @@ CONCERN_NOBODY = (
     f"{WORKER}{WARNING}Manually terminating ClientAppActor\x1b[32m [repeated 2x across cluster] "
     "(Ray deduplicates logs by default. Set RAY_DEDUP_LOGS=0 to disable log deduplication)\x1b[0m",
     f"{INFO}\n",
+    "Task stopped by user.\n",
+    f"{INFO}[RUN 13848366894844039394, ROUND 1]\n",
+    f"{INFO}Receiving: get_properties message (ID: db180bcad2fd0f6e1d275fd26a74bf576bffc240)\n",
+    f"{INFO}Received successfully\n",
+    f"{INFO}Start `flwr-clientapp` process\n",
+    f"{INFO}Sending: train message (ID: ac25ac4bc65e38aa00c1f88869a4810ccbb496b587c2b00fedce)\n",
+    f"{INFO}Sent successfully\n",
+    f"{INFO}[Fleet.PushMessages] Push replies from node_id=40233554038105945\n",
+    f"{INFO}[Fleet.GetRun] Requesting `Run` for run_id=13848366894844039394\n",
+    "2026-11-27T16:08:40.758Z INFO [uvicorn.access] 127.0.0.1:59222 - "
+    '"POST /v1/fleet/get-run HTTP/1.1" 200\n',
     f"{ERROR}Exit Code: 700\n",
     "An unhandled exception occurred when running the simulation.\n",
     "For more information, visit: "
@@ -51,6 +62,9 @@ CONCERN_THE_USER = {
     "Traceback (most recent call last):\n": "Traceback (most recent call last):",
     # Nearly what is dropped.
     f"{ERROR}Exit Code: 203\n": "ERROR: Exit Code: 203",
+    '2026-11-27T16:08:40.758Z INFO [uvicorn.access] h - "POST /v1/fleet HTTP/1.1" 500\n': (
+        '2026-11-27T16:08:40.758Z INFO [uvicorn.access] h - "POST /v1/fleet HTTP/1.1" 500'
+    ),
     f"{ERROR}Starting Flower Simulation\n": "ERROR: Starting Flower Simulation",
     f"{INFO}Starting Flower Simulation failed\n": "Starting Flower Simulation failed",
     f"{WORKER}{WARNING}Manually terminating OtherActor\n": "(ClientAppActor pid=5233) WARNING: "
@@ -73,6 +87,20 @@ def test_every_other_line_is_shown_without_colours_and_without_the_word_info(lin
     assert read.concerns_user
     assert read.shown() == shown
     assert plain(read.shown(colour=True)) == shown
+
+
+def test_of_a_nodes_log_what_is_left_is_what_concerns_the_user():
+    log = (
+        f"{INFO}SuperNode ID: 40233554038105945\n{INFO}\n{INFO}[RUN 17, ROUND 1]\n"
+        f"{INFO}Sending: train message (ID: ab12)\n{INFO}Sent successfully\n\n"
+        f"{WARNING}Connection attempt failed, retrying in 0.89 seconds\n\nKilled"
+    )
+    assert readable(log) == [
+        "SuperNode ID: 40233554038105945",
+        "WARNING: Connection attempt failed, retrying in 0.89 seconds",
+        "",
+        "Killed",
+    ]
 
 
 def test_of_a_failure_the_reason_is_left():

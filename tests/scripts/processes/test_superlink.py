@@ -60,3 +60,11 @@ def test_flower_joins_the_ray_that_was_started_for_it(monkeypatch):
     assert int(port) > 0
     module, _, function = environment["RAY_RUNTIME_ENV_HOOK"].rpartition(".")
     assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_colours_that_the_user_forces_are_not_forced_on_what_is_read_of_flower(monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.setenv(name, "1")
+    launch = Launch.create()
+    launch.remove()
+    assert not {"FORCE_COLOR", "TTY_COMPATIBLE"} & launch.environment().keys()
