@@ -35,6 +35,7 @@ def offline(monkeypatch):
 # Tensors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [MNIST, FASHION_MNIST])
 def test_normalise_equals_torchvision_to_the_bit(source):
     from PIL import Image

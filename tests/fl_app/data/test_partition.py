@@ -285,6 +285,7 @@ def test_the_digest_sees_boundaries_order_and_values():
     assert partition_digest([part.astype(np.int32) for part in base]) == partition_digest(base)
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", SKEWED)
 def test_mnist_test_parts_hold_the_training_classes(name, mnist_dir):

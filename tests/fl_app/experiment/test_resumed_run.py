@@ -9,6 +9,8 @@ from flwr.app import Error, Message
 from fl_app.core.errors import ResumeError
 from tests.support.local_run import digest, run_app, summary_of
 
+pytestmark = pytest.mark.slow
+
 REMEMBERING: list[dict[str, Any]] = [
     {"scaffold": True},
     {"codec": "top-k(fraction=0.02, values='int4')"},

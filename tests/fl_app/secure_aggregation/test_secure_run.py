@@ -16,6 +16,8 @@ from tests.support.linear_model import Linear
 from tests.support.local_grid import Fault
 from tests.support.local_run import run_app, summary_of
 
+pytestmark = pytest.mark.slow
+
 PLAIN = {"secure-aggregation": False}
 
 
