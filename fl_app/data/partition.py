@@ -1,6 +1,6 @@
 """Who holds which examples.
 
-The schemes with names are in `fl_app/data/partitioners.py`.
+The partitioners with names are in `fl_app/data/partitioners.py`.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from fl_app.data.partitioners import IntArray, Labels, refusal
 from strategies.part_kinds import BY_POSITION
 from strategies.registry import facts_of, known_name
 
-Scheme = Callable[[Labels, int, int], list[IntArray]]
+Partitioner = Callable[[Labels, int, int], list[IntArray]]
 
 
 @dataclass(frozen=True)
 class PartitionSpec:
-    """A scheme and its settings.
+    """A partitioner and its settings.
 
     Attributes:
         name: A name or a path, with options (run-config key partitioner).
@@ -46,7 +46,7 @@ def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
 
     Args:
         labels: Integer class of each example, [N].
-        spec: The scheme and its settings.
+        spec: The partitioner and its settings.
 
     Returns:
         One int64 array per participant, ascending, not empty; together exactly 0 .. N-1.
@@ -54,13 +54,13 @@ def partition_indices(labels: Labels, spec: PartitionSpec) -> list[IntArray]:
     Raises:
         ConfigError: If the request is impossible; it names the run-config key and the limit.
     """
-    scheme = _scheme(spec)
+    partitioner = _partitioner(spec)
     if not 1 <= spec.num_partitions <= len(labels):
         raise refusal("num-participants", spec.num_partitions, f"from 1 to {len(labels)} examples")
     if spec.seed < 0:
         raise refusal("seed", spec.seed, "0 or more")
     labels = np.asarray(labels)
-    divided = scheme(labels, spec.num_partitions, spec.seed)
+    divided = partitioner(labels, spec.num_partitions, spec.seed)
     parts = [np.sort(np.asarray(indices, dtype=np.int64)) for indices in divided]
     if len(parts) != spec.num_partitions:
         reason = f"another: it makes {len(parts)} parts for {spec.num_partitions} participants"
@@ -82,15 +82,15 @@ def train_and_test_indices(
 ) -> tuple[list[IntArray], list[IntArray]]:
     """Divide a training and a test set so that each participant's two parts match.
 
-    A scheme that looks at no label, as contiguous, divides both. With any other, the test examples
+    A partitioner that looks at no label, as contiguous, divides both. With any other, the test examples
     of each class are dealt in proportion to the participants' training counts of that class (see
-    `follow`), because a scheme's second draw, on the test labels, would not repeat the first.
+    `follow`), because a partitioner's second draw, on the test labels, would not repeat the first.
     Nothing is cached: 60,000 labels among 1,000 participants take about two seconds.
 
     Args:
         train_labels: Integer classes, [N].
         test_labels: Integer classes, [M].
-        spec: The scheme and its settings.
+        spec: The partitioner and its settings.
 
     Returns:
         Training and test indices, as from `partition_indices`; a participant's test part is
@@ -101,7 +101,7 @@ def train_and_test_indices(
     """
     train = partition_indices(train_labels, spec)
     if BY_POSITION in facts_of("partitioner", spec.name):
-        return train, _scheme(spec)(test_labels, spec.num_partitions, spec.seed)
+        return train, _partitioner(spec)(test_labels, spec.num_partitions, spec.seed)
     classes = 1 + int(max(np.max(train_labels), np.max(test_labels, initial=0)))
     return train, follow(test_labels, label_counts(train_labels, train, classes))
 
@@ -150,11 +150,11 @@ def partition_digest(parts: Sequence[IntArray]) -> str:
     return digest.hexdigest()
 
 
-def _scheme(spec: PartitionSpec) -> Scheme:
+def _partitioner(spec: PartitionSpec) -> Partitioner:
     """Return the function that divides, with the settings that have run-config keys."""
     settings = {name.replace("_", "-"): value for name, value in asdict(spec).items()}
-    scheme: Scheme = plugins.part("partitioner", spec.name, settings)
-    return scheme
+    partitioner: Partitioner = plugins.part("partitioner", spec.name, settings)
+    return partitioner
 
 
 def _help_the_empty(dealt: IntArray, counts: IntArray) -> None:

@@ -1,6 +1,6 @@
-"""Partition schemes: labels, number of participants n and seed in, one index array each out.
+"""Partitioners: labels, number of participants n and seed in, one index array each out.
 
-A scheme is a pure function of its arguments and gives every example to exactly one participant.
+A partitioner is a pure function of its arguments and gives every example to exactly one participant.
 One of your own is named in the run config like any part,
 `partitioner = "/home/me/parts.py:by_hospital(strength=2)"`.
 The random ones use Flower Datasets' partitioners, over labels alone and in memory, and differ
@@ -172,7 +172,7 @@ def _library_parts(partitioner: str, labels: Labels, **arguments: object) -> lis
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # progress reports, or raised as errors by the library
-            # Imported here: they take seconds, which the contiguous scheme need not pay.
+            # Imported here: they take seconds, which the contiguous partitioner need not pay.
             from datasets import Dataset
             from flwr_datasets import partitioner as library
 

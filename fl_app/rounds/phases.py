@@ -84,7 +84,7 @@ class Phases:
         if self._secure is not None:
             return self._train_under_masks(self._secure, server_round, weights, configured, sent)
         trained = TrainResult(server_round, sent)
-        in_turn: ReorderBuffer[Reply] = ReorderBuffer(list(sent))
+        reorder_buffer: ReorderBuffer[Reply] = ReorderBuffer(list(sent))
         enough = self._strategy.replies_needed(self._client_manager.num_available())
         replies = self._exchange(
             [_instruction(proxy, fitins_to_recorddict(ins, True)) for proxy, ins in configured],
@@ -94,7 +94,7 @@ class Phases:
             None if enough is not None else _WINDOW,
         )
         for arrived in replies:
-            for reply in in_turn.arrived(participant_of(arrived.proxy), arrived):
+            for reply in reorder_buffer.arrived(participant_of(arrived.proxy), arrived):
                 self._take(trained, reply)
         return replace(trained, seconds=time.monotonic() - start)
 

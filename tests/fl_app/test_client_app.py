@@ -9,9 +9,9 @@ from torch import Tensor
 from fl_app.client_app import app, client_fn
 from fl_app.core.errors import ConfigError
 from fl_app.tasks.registry import MODELS
+from scripts.harness.in_process_grid import InProcessGrid
 from tests.fl_app.linear_client import bits, fit, initial, node, participant
 from tests.support.linear_model import Linear
-from tests.support.local_grid import InProcessGrid
 
 # The participant
 

@@ -12,9 +12,9 @@ from flwr.server.workflow import DefaultWorkflow
 
 from fl_app.client_app import app
 from fl_app.rounds.round_loop import FederatedWorkflow, WorkflowSettings
+from scripts.harness.in_process_grid import InProcessGrid
 from strategies import DeltaFedAvg
 from tests.fl_app.linear_client import bits, initial, node
-from tests.support.local_grid import InProcessGrid
 
 
 def run(

@@ -16,7 +16,7 @@ from fl_app.core.errors import ConfigError, UserError
 from fl_app.data.tensor_dataset import Examples
 from fl_app.messaging.client_registry import QuorumError
 from fl_app.training.local_training import LocalUpdate, local_update
-from tests.support.local_grid import Fault, InProcessGrid
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 from tests.support.local_run import metrics, run_app, run_on, summary_of
 
 

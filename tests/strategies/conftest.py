@@ -1,8 +1,11 @@
 """What is done in C and in NumPy is tested in both ways."""
 
+from pathlib import Path
+
 import pytest
 
 from strategies.native import sum_kernels
+from tests.strategies.own_parts import OWN_PARTS
 
 
 @pytest.fixture(params=["compiled", "numpy"])
@@ -13,3 +16,10 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         pytest.skip("there is no C compiler")
     monkeypatch.setattr(sum_kernels, "available", lambda: built)
     return str(request.param)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "my_parts.py"
+    path.write_text(OWN_PARTS)
+    return path

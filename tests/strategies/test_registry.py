@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,46 +9,16 @@ from flwr.server.strategy import FedAdam
 
 from strategies.aggregation.fednova import NormalisedMean
 from strategies.aggregation.weighted_mean import weighted_mean
-from strategies.part_kinds import KINDS, WEIGHTED_MEAN, Entry, Kind, declare_kind
+from strategies.part_kinds import KINDS
 from strategies.registry import (
     PartError,
     PartSpec,
     build_part,
     check_name,
-    facts_of,
     is_path,
     known_name,
-    register,
 )
-
-OWN_PARTS = """
-from dataclasses import dataclass
-
-def unweighted(updates, *, scale=1.0):
-    return [scale * sum(arrays) / len(arrays) for arrays in zip(*(u.delta for u in updates))]
-
-@dataclass(frozen=True)
-class Shrunk:
-    strength: float = 0.5
-    def __post_init__(self):
-        if self.strength < 0:
-            raise ValueError(f"strength = {self.strength} must not be negative")
-    def __call__(self, updates):
-        return [self.strength * array for array in updates[0].delta]
-"""
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    path = tmp_path / "my_parts.py"
-    path.write_text(OWN_PARTS)
-    return path
-
-
-def refusal(kind: str, text: str) -> str:
-    with pytest.raises(PartError) as caught:
-        build_part(kind, text)
-    return str(caught.value)
+from tests.strategies.own_parts import refusal
 
 
 @pytest.mark.parametrize(
@@ -221,75 +191,3 @@ def test_to_check_a_name_imports_and_calls_nothing(tmp_path: Path):
     assert not is_path("codec", "quantise(bits=4)")
     with pytest.raises(PartError, match="its options cannot be read"):
         check_name("codec", f"{path}:Part(a=[1])")
-
-
-def test_a_word_of_a_kind_is_known_and_is_no_part():
-    check_name("adversary", "none")
-
-    assert not is_path("adversary", "none")
-    assert "has a meaning of its own" in refusal("adversary", "none")
-    assert "did you mean none?" in refusal("adversary", "nonee")
-
-
-@pytest.fixture
-def toys() -> Iterator[Kind]:
-    """A kind for one test, declared by the public way."""
-    yield declare_kind(
-        Kind(
-            "toy",
-            offers=("__call__",),
-            called_with=("number",),
-            names={"scaled": Entry(scaled, frozenset({"a fact"}), keys={"by": "toy-factor"})},
-            words=("none",),
-        )
-    )
-    del KINDS["toy"]
-
-
-def scaled(number: float, *, by: float) -> float:
-    return number * by
-
-
-def test_an_option_with_a_key_takes_its_value_where_it_is_not_given(toys: Kind):
-    settings = {"toy-factor": 0.0, "other": 1}
-
-    assert build_part("toy", "scaled", settings)(3.0) == 0.0
-    assert build_part("toy", "scaled(by=2)", settings)(3.0) == 6.0
-    assert build_part("toy", "scaled(by=2)")(3.0) == 6.0
-
-
-def test_a_part_is_registered_once_by_a_decorator_and_built_by_its_name(toys: Kind):
-    @register("toy", "negated")
-    def negated(number: float) -> float:
-        return -number
-
-    assert build_part("toy", "negated") is negated
-    assert known_name("toy", "negated") == "negated"
-    for taken in ("negated", "scaled", "none"):
-        with pytest.raises(ValueError, match=f"the toy '{taken}' is registered already"):
-            register("toy", taken)(negated)
-
-
-def test_facts_are_those_of_the_entry_and_nobodys_elses(toys: Kind, own: Path):
-    assert facts_of("toy", "scaled(by=1)") == {"a fact"}
-    assert facts_of("aggregator", "weighted-mean") == {WEIGHTED_MEAN}
-    assert facts_of("aggregator", "median") == frozenset()
-    assert facts_of("aggregator", f"{own}:unweighted") == frozenset()
-
-
-def test_a_kind_is_declared_once():
-    with pytest.raises(ValueError, match="the kind codec is declared already"):
-        declare_kind(KINDS["codec"])
-
-
-def test_names_that_a_module_registers_are_found_when_they_are_asked_for(tmp_path, monkeypatch):
-    (tmp_path / "late_toys.py").write_text(
-        "from strategies.registry import register\n"
-        "@register('late-toy', 'late')\n"
-        "def late(number): return number\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    kind = Kind("late-toy", ("__call__",), {}, ("number",), registered_in="late_toys")
-    monkeypatch.setitem(KINDS, "late-toy", kind)
-
-    assert build_part("late-toy", "late")(3) == 3

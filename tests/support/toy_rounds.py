@@ -14,9 +14,9 @@ from flwr.server.strategy import FedAvg
 
 from fl_app.results.records import RoundReport
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook, WorkflowSettings
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays
-from tests.support.local_grid import Fault, InProcessGrid
 
 
 class Toy(NumPyClient):

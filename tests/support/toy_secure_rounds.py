@@ -13,8 +13,8 @@ from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.settings import SecureSettings
+from scripts.harness.in_process_grid import Fault
 from strategies.core.npy import GlobalWeights
-from tests.support.local_grid import Fault
 
 W_T = GlobalWeights([np.array([[10.0, 20.0]], np.float32), np.array(5.0, np.float32)])
 SETTINGS = SecureSettings(clip_norm=4.0)

@@ -1,29 +1,16 @@
-import subprocess
-import sys
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 from fl_app.core import run_config
 from fl_app.core.errors import ConfigError, UserError
 from fl_app.core.run_config import RunConfig, check_key
-from scripts.repository import REPOSITORY, default_run_config
-from strategies.part_kinds import KINDS
+from tests.fl_app.core.refused_config import DEFAULTS, refusal
 
-DEFAULTS = default_run_config()
 NUMBERS = [k for k, v in DEFAULTS.items() if isinstance(v, int | float) and not isinstance(v, bool)]
 WHOLE = [k for k, v in DEFAULTS.items() if type(v) is int]
 TEXTS = [k for k, v in DEFAULTS.items() if isinstance(v, str)]
 PRIVATE = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
-
-
-def refusal(changes: dict[str, Any], without: str | None = None) -> str:
-    """The message for the defaults with changes."""
-    config = DEFAULTS | changes
-    config.pop(without or "", None)
-    with pytest.raises(ConfigError) as caught:
-        RunConfig.from_run_config(config)
-    return str(caught.value)
 
 
 def test_the_defaults_are_the_reference_experiment():
@@ -153,59 +140,6 @@ def test_a_value_out_of_range_is_refused_with_the_range(key, value, allowed):
     assert refusal({key: value}) == (
         f"run config: {key} = {value} is not allowed; it must be {allowed}"
     )
-
-
-def test_an_unknown_word_is_refused_with_the_words_there_are():
-    message = refusal({"device": "nonsense"})
-
-    assert message.startswith("run config: device = 'nonsense' is not allowed; it must be '")
-    assert f"'{DEFAULTS['device']}'" in message
-
-
-@pytest.mark.parametrize("key", KINDS)
-def test_an_unknown_part_is_refused_with_the_names_there_are_and_how_yours_is_named(key):
-    nearly = DEFAULTS[key][:-1]
-
-    message = refusal({key: nearly})
-
-    assert message.startswith(
-        f'run config: {key} = "{nearly}" is not known; did you mean {DEFAULTS[key]}? the names are '
-    )
-    assert all(name in message for name in (*KINDS[key].words, *KINDS[key].names))
-    assert message.endswith(
-        "and one of your own is named by its import path, "
-        '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
-    )
-    assert "did you mean" not in refusal({key: "zzz"})
-
-
-@pytest.mark.parametrize("key", KINDS)
-@pytest.mark.parametrize(
-    "value", ["", "mine(1)", "mine(a=b)", "/home/me/mine.py", "mine:a.b", "mine.py:Mine"]
-)
-def test_what_can_be_no_part_is_refused_before_anything_is_imported(key, value):
-    message = refusal({key: value})
-
-    assert message.startswith(f'run config: {key} = "')
-    assert "\n" not in message
-
-
-@pytest.mark.parametrize("key", KINDS)
-@pytest.mark.parametrize("value", ["/home/me/mine.py:Mine(strength=2)", "no_such_module:Mine"])
-def test_a_part_of_ones_own_is_taken_without_importing_it(key, value):
-    assert RunConfig.from_run_config(DEFAULTS | {key: value}).as_run_config()[key] == value
-
-
-def test_to_check_a_run_config_needs_neither_torch_nor_flower():
-    code = (
-        "import sys; from fl_app.core.run_config import RunConfig; "
-        f"RunConfig.from_run_config({DEFAULTS!r}); "
-        "print(sorted({'torch', 'flwr', 'numpy'} & set(sys.modules)))"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
-
-    assert done.stdout == b"[]\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -21,26 +21,14 @@ from fl_app.data.partition import (
     train_and_test_indices,
 )
 from strategies.part_kinds import KINDS
+from tests.fl_app.data.partition_cases import LABELS, TEST_LABELS, assert_divides, spec
 
 PARTITIONERS = KINDS["partitioner"].names
-LABELS = np.random.default_rng(0).integers(0, 10, 2000)
-TEST_LABELS = np.random.default_rng(1).integers(0, 10, 500)
 SEEDED = sorted(set(PARTITIONERS) - {"contiguous"})
 SKEWED = ["dirichlet", "pathological", "shards"]
 
 
-def spec(name: str, n: int = 10, seed: int = 3, **settings: float) -> PartitionSpec:
-    return PartitionSpec(name, n, seed, **settings)  # type: ignore[arg-type]
-
-
-def assert_divides(parts: list[np.ndarray], size: int) -> None:
-    joined = np.concatenate(parts)
-    assert len(joined) == size
-    assert np.array_equal(np.sort(joined), np.arange(size))
-    assert all(part.dtype == np.int64 and np.all(np.diff(part) > 0) for part in parts)
-
-
-# Laws of every scheme
+# Laws of every partitioner
 
 
 @pytest.mark.parametrize("name", sorted(PARTITIONERS))
@@ -115,7 +103,7 @@ assert random.getstate() == state, "the first import of the library changed the 
     assert not (tmp_path / ".cache" / "huggingface").exists()
 
 
-def test_a_scheme_that_leaves_someone_empty_or_loses_examples_is_refused(monkeypatch):
+def test_a_partitioner_that_leaves_someone_empty_or_loses_examples_is_refused(monkeypatch):
     def greedy(labels, num_partitions, seed):
         return [np.arange(len(labels)), np.arange(0)]
 
@@ -130,73 +118,7 @@ def test_a_scheme_that_leaves_someone_empty_or_loses_examples_is_refused(monkeyp
         partition_indices(LABELS, spec("greedy", 2))
 
 
-# Schemes of one's own, and options
-
-OWN_SCHEMES = """
-import numpy as np
-
-def geometric(labels, num_partitions, seed, *, ratio=0.5):
-    shares = ratio ** np.arange(num_partitions)
-    ends = (np.cumsum(shares / shares.sum())[:-1] * len(labels)).astype(int)
-    return np.split(np.random.default_rng(seed).permutation(len(labels)), ends)
-
-def too_few(labels, num_partitions, seed):
-    return [np.arange(len(labels))]
-
-def lossy(labels, num_partitions, seed):
-    return np.array_split(np.arange(len(labels) - 1), num_partitions)
-"""
-
-
-@pytest.fixture
-def own(tmp_path):
-    path = tmp_path / "schemes.py"
-    path.write_text(OWN_SCHEMES)
-    return path
-
-
-def test_a_scheme_of_ones_own_divides_with_its_options(own):
-    train, test = train_and_test_indices(LABELS, TEST_LABELS, spec(f"{own}:geometric(ratio=1)", 4))
-    assert_divides(train, 2000)
-    assert_divides(test, 500)
-    assert [len(part) for part in train] == [500] * 4
-    halved = partition_indices(LABELS, spec(f"{own}:geometric", 3))
-    assert [len(part) for part in halved] == [1142, 572, 286]
-
-
-@pytest.mark.parametrize(
-    ("scheme", "message"),
-    [
-        ("too_few", "it makes 1 parts for 10 participants"),
-        ("lossy", "it loses or repeats examples"),
-        ("geometric(ratoi=1)", "has no option ratoi; it takes ratio"),
-        ("geometric(seed=1)", "has no option seed; it takes ratio"),
-    ],
-)
-def test_a_scheme_of_ones_own_that_divides_badly_is_refused_and_shown(own, scheme, message):
-    with pytest.raises(ConfigError, match=message) as caught:
-        partition_indices(LABELS, spec(f"{own}:{scheme}"))
-    assert str(own) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "key", "value"),
-    [
-        ("dirichlet", "alpha", "dirichlet_alpha", 0.2),
-        ("shards", "each", "shards_per_participant", 3),
-        ("pathological", "each", "classes_per_participant", 3),
-    ],
-)
-def test_an_option_does_what_its_key_does_and_goes_before_it(name, option, key, value):
-    by_option = partition_indices(LABELS, spec(f"{name}({option}={value})"))
-    by_key = partition_indices(LABELS, spec(name, **{key: value}))
-    assert partition_digest(by_option) == partition_digest(by_key)
-    assert partition_digest(by_key) != partition_digest(partition_indices(LABELS, spec(name)))
-
-
-def test_an_unknown_scheme_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match=r'partitioner = "linaer".*did you mean linear\?.*iid'):
-        partition_indices(LABELS, spec("linaer"))
+# Partitioners of one's own, and options
 
 
 # Test parts

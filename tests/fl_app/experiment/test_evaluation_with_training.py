@@ -8,7 +8,7 @@ from flwr.app import Message
 
 from fl_app.client_app import app as client_app
 from fl_app.messaging.client_registry import QuorumError
-from tests.support.local_grid import InProcessGrid
+from scripts.harness.in_process_grid import InProcessGrid
 from tests.support.local_run import digest, run_app, run_on, summary_of
 
 

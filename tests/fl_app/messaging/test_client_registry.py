@@ -12,7 +12,7 @@ from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.core.errors import UserError
 from fl_app.messaging.client_registry import ClientRegistry, QuorumError
-from tests.support.local_grid import InProcessGrid
+from scripts.harness.in_process_grid import InProcessGrid
 
 
 class Named(NumPyClient):

@@ -14,10 +14,10 @@ from flwr.superlink.grid import InMemoryGrid
 from fl_app.messaging import simulation
 from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.messaging.simulation import names_by_registration, num_outstanding, worker_environment
+from scripts.harness.in_process_grid import InProcessGrid
 from strategies.core.clients import participant_of
 from tests.fl_app.messaging.test_client_registry import Named, named_app
 from tests.fl_app.messaging.test_transport import echo_app, send
-from tests.support.local_grid import InProcessGrid
 
 
 class SimulatedGrid(InProcessGrid, InMemoryGrid):  # type: ignore[misc]

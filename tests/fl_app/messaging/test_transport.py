@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 from flwr.server.compat.grid_client_proxy import GridClientProxy
 
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
-from tests.support.local_grid import Fault, InProcessGrid
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 
 
 def echo_app() -> ClientApp:

@@ -9,10 +9,10 @@ from typing import Any
 from flwr.app import Error, Message
 
 from fl_app.client_app import app as client_app
+from scripts.harness.in_process_grid import InProcessGrid
 from strategies.core.client_update import Arrays
 from strategies.privacy.accountant import epsilon_of
 from strategies.privacy.clipping import norm_of
-from tests.support.local_grid import InProcessGrid
 
 DELTA = 1e-5
 Z = 2.0

@@ -13,9 +13,9 @@ from fl_app.messaging.replies import num_bytes
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult, TrainResult
 from fl_app.rounds.round_strategy import round_strategy
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 from strategies import DeltaFedAvg
 from strategies.core.npy import GlobalWeights
-from tests.support.local_grid import Fault, InProcessGrid
 
 W_T = GlobalWeights([np.array([10.0, 20.0], np.float32)])
 

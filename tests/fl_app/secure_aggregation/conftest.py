@@ -8,8 +8,8 @@ from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_strategy import round_strategy
 from fl_app.secure_aggregation.settings import SecureSettings
+from scripts.harness.in_process_grid import Fault, InProcessGrid
 from strategies import DeltaFedAvg
-from tests.support.local_grid import Fault, InProcessGrid
 from tests.support.toy_secure_rounds import APP, SETTINGS
 
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file
 from fl_app.callbacks.early_stopping import FailedRoundsError
 from fl_app.secure_aggregation.fixed_point import secure_range
 from fl_app.tasks.registry import MODELS
+from scripts.harness.in_process_grid import Fault
 from tests.support.linear_model import Linear
-from tests.support.local_grid import Fault
 from tests.support.local_run import run_app, summary_of
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from fl_app.callbacks.early_stopping import FailedRoundsError
 from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError
 from fl_app.data.datasets import load_dataset
-from tests.support.local_grid import InProcessGrid
+from scripts.harness.in_process_grid import InProcessGrid
 from tests.support.local_run import run_app, run_on, summary_of
 
 pytestmark = pytest.mark.slow
