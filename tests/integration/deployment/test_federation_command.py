@@ -10,6 +10,7 @@ from PIL import Image
 
 from fl_app.results.metrics_log import decode_rounds
 from scripts.processes.process_tree import find_processes
+from scripts.processes.superlink import POLL_INTERVAL_VARIABLE
 from tests.support.command_run import CommandRun
 from tests.support.local_run import summary_of
 
@@ -22,8 +23,10 @@ Start = Callable[..., CommandRun]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the command for some sites, each with a folder of its own images."""
+    # To look for work ten times a second is work itself, in each of a dozen processes.
+    monkeypatch.setenv(POLL_INTERVAL_VARIABLE, "0.5")
     runs: list[CommandRun] = []
     random = np.random.default_rng(0)
     for site in SITES:

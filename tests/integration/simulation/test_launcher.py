@@ -86,7 +86,7 @@ import traceback
 LOADED = {{}}
 if "default_worker" in sys.argv[0]:
     stack = traceback.extract_stack()
-    LOADED["ahead"] = any(frame.filename.endswith("preload.py") for frame in stack)
+    LOADED["ahead"] = any(frame.filename.endswith("processes/preload.py") for frame in stack)
     LOADED["output"] = os.readlink("/proc/self/fd/1")
 
 

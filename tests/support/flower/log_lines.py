@@ -18,6 +18,8 @@ class Line(NamedTuple):
 
 
 EXITS, SIMULATION = "supercore/exit/exit_code.py", "simulation/app.py"
+NODE = "supernode/start_client_internal.py"
+FLEET = "superlink/servicer/fleet/fleet_handlers.py"
 _HELP = "For more information, visit: <"
 LINES = (
     Line(
@@ -77,6 +79,39 @@ LINES = (
     Line(
         *("", "supercore/exit/exit.py", f"{_HELP}{{_get_code_url(code)}}>"),
         f"{_HELP}https://flower.ai/docs/framework/1.42/en/ref-exit-codes/700.html>",
+    ),
+    Line(
+        *("", "superlink/runtime/run_serverapp.py", '"Task stopped by user."'),
+        "Task stopped by user.",
+    ),
+    Line("INFO", NODE, '"[RUN %s]"', "[RUN 7]"),
+    Line("INFO", NODE, '"[RUN %s, ROUND %s]"', "[RUN 7, ROUND 3]"),
+    Line(
+        *("INFO", NODE, '"Receiving: %s message (ID: %s)"'),
+        "Receiving: train message (ID: 0a1b)",
+    ),
+    Line("INFO", NODE, '"Sending: %s message (ID: %s)"', "Sending: train message (ID: 0a1b)"),
+    Line("INFO", NODE, '"Received successfully"', "Received successfully"),
+    Line("INFO", NODE, '"Sent successfully"', "Sent successfully"),
+    Line(
+        *("INFO", "supernode/cli/flwr_clientapp.py", '"Start `flwr-clientapp` process"'),
+        "Start `flwr-clientapp` process",
+    ),
+    Line(
+        *("INFO", FLEET, '"[Fleet.PushMessages] Push replies from node_id=%s"'),
+        "[Fleet.PushMessages] Push replies from node_id=12",
+    ),
+    Line(
+        *("INFO", FLEET, '"[Fleet.GetRun] Requesting `Run` for run_id=%s"'),
+        "[Fleet.GetRun] Requesting `Run` for run_id=7",
+    ),
+    Line(
+        *("INFO", FLEET, '"[Fleet.GetFab] Requesting FAB for fab_hash=%s"'),
+        "[Fleet.GetFab] Requesting FAB for fab_hash=0a1b",
+    ),
+    Line(
+        *("", "supercore/http_logging.py", '"uvicorn.access"'),
+        '2026-11-27T15:00:00Z INFO [uvicorn.access] 127.0.0.1:1 - "POST /push HTTP/1.1" 200',
     ),
 )
 
