@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ class CommandRun:
     """
 
     def __init__(self, module: str, *arguments: str, folder: Path) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # As a shell has it for what runs in its background: the command would ignore it, too.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.cwd = folder
         self.cwd.mkdir()
         self.home = self.cwd / "home"
