@@ -82,10 +82,10 @@ def train_and_test_indices(
 ) -> tuple[list[IntArray], list[IntArray]]:
     """Divide a training and a test set so that each participant's two parts match.
 
-    A partitioner that looks at no label, as contiguous, divides both. With any other, the test examples
-    of each class are dealt in proportion to the participants' training counts of that class (see
-    `follow`), because a partitioner's second draw, on the test labels, would not repeat the first.
-    Nothing is cached: 60,000 labels among 1,000 participants take about two seconds.
+    A partitioner that looks at no label, as contiguous, divides both. With any other, the test
+    examples of each class are dealt in proportion to the participants' training counts of that
+    class (see `follow`), because a partitioner's second draw, on the test labels, would not repeat
+    the first. Nothing is cached: 60,000 labels among 1,000 participants take about two seconds.
 
     Args:
         train_labels: Integer classes, [N].

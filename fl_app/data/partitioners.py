@@ -1,7 +1,7 @@
 """Partitioners: labels, number of participants n and seed in, one index array each out.
 
-A partitioner is a pure function of its arguments and gives every example to exactly one participant.
-One of your own is named in the run config like any part,
+A partitioner is a pure function of its arguments and gives every example to exactly one
+participant. One of your own is named in the run config like any part,
 `partitioner = "/home/me/parts.py:by_hospital(strength=2)"`.
 The random ones use Flower Datasets' partitioners, over labels alone and in memory, and differ
 from them where those would lose examples.
