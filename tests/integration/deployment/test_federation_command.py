@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fl_app.results.metrics_log import decode_rounds
+from scripts.processes.flower_cli import POLL_INTERVAL_VARIABLE
 from scripts.processes.process_tree import find_processes
-from scripts.processes.superlink import POLL_INTERVAL_VARIABLE
 from tests.support.command_run import CommandRun
 from tests.support.local_run import summary_of
 
