@@ -12,9 +12,9 @@ from strategies.aggregation.base import PrivacySpent
 from strategies.core.client_update import Arrays
 from strategies.core.npy import GlobalWeights
 from strategies.delta_fedavg import DeltaFedAvg
+from strategies.update_collector import FitResults
 
 Metrics = dict[str, Scalar]
-FitResults = list[tuple[ClientProxy, FitRes]]
 
 
 class RoundStrategy(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
-from flwr.common import FitIns, FitRes
+from flwr.common import FitIns
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
@@ -21,9 +21,9 @@ from fl_app.messaging.flower_compat import (
 )
 from fl_app.secure_aggregation.fixed_point import MODULUS, SecureRange
 from fl_app.secure_aggregation.settings import SecureSettings
+from strategies.update_collector import FitResults
 
 Configured = Sequence[tuple[ClientProxy, FitIns]]
-FitResults = list[tuple[ClientProxy, FitRes]]
 
 
 @dataclass

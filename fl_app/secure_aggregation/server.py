@@ -33,7 +33,6 @@ from fl_app.secure_aggregation.channel import SecureChannel, Stage, Traffic
 from fl_app.secure_aggregation.fixed_point import secure_range
 from fl_app.secure_aggregation.flower_workflow import (
     Configured,
-    FitResults,
     Handover,
     flower_context,
     flower_workflow,
@@ -51,6 +50,7 @@ from fl_app.secure_aggregation.sum_validation import NoSum, check_enough, checke
 from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.clients import participant_of
 from strategies.core.vectors import num_values, unravel
+from strategies.update_collector import FitResults
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ from numpy.typing import NDArray
 from fl_app.messaging.flower_compat import WorkflowState
 from fl_app.secure_aggregation.channel import SecureChannel
 from fl_app.secure_aggregation.fixed_point import SecureRange
-from fl_app.secure_aggregation.flower_workflow import (
-    FitResults,
-)
 from fl_app.secure_aggregation.settings import SecureSettings, check_value
 from strategies.core.clients import participant_of
 from strategies.core.npy import decode_arrays
+from strategies.update_collector import FitResults
 
 
 class NoSum(Exception):  # noqa: N818 - an outcome, whoever is at fault
