@@ -1,5 +1,6 @@
 """The server: builds the parts from the run config and starts the workflow."""
 
+from functools import partial
 from logging import INFO
 
 from flwr.app import Context
@@ -36,7 +37,8 @@ def main(grid: Grid, context: Context) -> None:
 
     Raises:
         UserError: If the run config, the data or the output directory has to be put right,
-            or participants stay away. What has been computed by then is saved.
+            or participants stay away. What has been computed by then is saved. Likewise if no
+            round changed the model, or a file of the results is not where it should be.
     """
     config = RunConfig.from_run_config(context.run_config)
     check_compatibility(config)
@@ -64,8 +66,10 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
 
     stops = stop_settings(config)
     conditions = stop_conditions(stops, run.elapsed)
-    best = BestModel(stops.objective, run.keep_best)
+    best = BestModel(stops.objective, run.models.keep_best)
     ended = replay(directory.reports, conditions, best)
+    if resumed is not None:
+        run.models.settle_best(best.best_round)
     strategy = _strategy(run, resumed)
     checkpointer = Checkpointer(
         directory, run.identity(), run.elapsed, config.checkpoint_every, server_state(strategy)
@@ -80,13 +84,14 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     )
     reason = ""
     try:
-        reason = ended or workflow(grid, legacy_context)
+        reason = run.ended_by(ended or workflow(grid, legacy_context))
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         raise
     finally:
         checkpointer.save()
         run.write_results(reason, best)
+    run.check_outcome(reason)
 
 
 def _strategy(run: Run, resumed: Checkpoint | None) -> Strategy:
@@ -117,5 +122,7 @@ def _reporting(run: Run, done: int | None) -> list[RoundHook]:
 def _tensorboard(run: Run, first_round: int) -> RoundHook:
     from fl_app.callbacks.tensorboard import TensorBoardLog  # takes seconds, and may be off
 
-    path = run.directory.path / "tensorboard"
-    return TensorBoardLog(path, run.config.as_run_config(), first_round)
+    name = "tensorboard"
+    gave_up = partial(run.directory.gave_up, name)
+    path = run.directory.path / name
+    return TensorBoardLog(path, run.config.as_run_config(), first_round, gave_up)

@@ -42,6 +42,7 @@ class DeltaFedAvg(FedAvg):
     Attributes:
         parts: What varies.
         rejections: The updates refused by the latest `aggregate_fit`, with the reasons.
+        unchanged: Why it left the global model as it was; `None` if it did not.
 
     Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
     """
@@ -99,6 +100,7 @@ class DeltaFedAvg(FedAvg):
         self.min_updates = min_updates
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
+        self.unchanged: str | None = None
         self._weights: GlobalWeights | None = None  # w_t of the round in progress
         self._collector: UpdateCollector | None = None  # what has come in of it
 
@@ -199,23 +201,28 @@ class DeltaFedAvg(FedAvg):
     ) -> tuple[GlobalWeights | None, dict[str, Scalar]]:
         """Aggregate what was received, and apply it; see `aggregate_fit`."""
         collector, self._collector = self._collecting(server_round), None
-        self.rejections = tuple(collector.rejections)
+        self.rejections, self.unchanged = tuple(collector.rejections), None
         needed = max(1, self.min_updates)
         if len(collector.participants) < needed:
             reason = f"{len(collector.participants)} valid updates, {needed} needed"
-            return _unchanged(server_round, reason)
+            return self._leave(server_round, reason)
         if not self.accept_failures and (num_failures or self.rejections):
-            return None, {}
+            return self._leave(server_round, "accept_failures is off, and there were failures")
         try:
             delta = collector.aggregate()  # step 3
         except AggregationError as error:
-            return _unchanged(server_round, str(error))
+            return self._leave(server_round, str(error))
         new_weights = self.parts.step(server_round, self._weights, delta)  # step 4
         if any(num_not_finite(array) for array in new_weights):
-            return _unchanged(server_round, "the aggregate overflows")
+            return self._leave(server_round, "the aggregate overflows")
         self.parts.record(server_round, collector)
         metrics = self.fit_metrics_aggregation_fn
         return GlobalWeights(new_weights), metrics(collector.metrics) if metrics else {}
+
+    def _leave(self, server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
+        self.unchanged = reason
+        log(WARNING, "round %s changes nothing: %s", server_round, reason)
+        return None, {}
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -241,8 +248,3 @@ class DeltaFedAvg(FedAvg):
             (proxy, result) for proxy, result in sorted_by_participant(results) if counts(result)
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
-
-
-def _unchanged(server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
-    log(WARNING, "round %s changes nothing: %s", server_round, reason)
-    return None, {}
