@@ -1,7 +1,7 @@
 """The server: builds the parts from the run config and starts the workflow."""
 
 from functools import partial
-from logging import INFO
+from logging import INFO, WARNING
 
 from flwr.app import Context
 from flwr.common.logger import log
@@ -13,14 +13,16 @@ from fl_app.callbacks.best_model import BestModel
 from fl_app.callbacks.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
 from fl_app.callbacks.early_stopping import replay, stop_conditions
 from fl_app.callbacks.progress import ProgressLog
-from fl_app.core.errors import tell_user_errors_in_a_sentence
+from fl_app.core.errors import ConfigError, tell_user_errors_in_a_sentence
 from fl_app.core.paths import new_run_directory, resolve_resume
+from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
+from fl_app.experiment.effects import settings_without_effect
 from fl_app.experiment.run import Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
-from fl_app.messaging.flower_compat import LegacyContext
+from fl_app.messaging.flower_compat import LegacyContext, is_simulated
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
@@ -42,6 +44,7 @@ def main(grid: Grid, context: Context) -> None:
     """
     config = RunConfig.from_run_config(context.run_config)
     check_compatibility(config)
+    _refuse_simulated_own_data(grid, config)
     data = load_server_data(config)
     model = build_model(config.model, config.seed)
 
@@ -56,6 +59,16 @@ def main(grid: Grid, context: Context) -> None:
         directory.close()
 
 
+def _refuse_simulated_own_data(grid: Grid, config: RunConfig) -> None:
+    """Refuse to wait for participants with names and data: simulated ones have neither."""
+    if config.dataset == OWN_DATA and is_simulated(grid):
+        raise ConfigError(
+            "run config: dataset = 'own' is for participants that are started with a name and "
+            "data of their own, which simulated ones are not; run scripts/federation with --node "
+            "NAME=DATA, or choose another data set"
+        )
+
+
 def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | None) -> None:
     """Assemble hooks, strategy and workflow, run, and save whatever comes of it."""
     config, directory = run.config, run.directory
@@ -63,6 +76,8 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
         run.continue_from(resumed)
     log(INFO, "results: %s", directory.path)
     run.write_start()
+    for line in settings_without_effect(config):
+        log(WARNING, "%s", line)
 
     stops = stop_settings(config)
     conditions = stop_conditions(stops, run.elapsed)

@@ -42,7 +42,7 @@ class DeltaFedAvg(FedAvg):
     Attributes:
         parts: What varies.
         rejections: The updates refused by the latest `aggregate_fit`, with the reasons.
-        unchanged: Why it left the global model as it was; `None` if it did not.
+        refusal: Why it left the global model as it was; `None` if it did not.
 
     Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
     """
@@ -100,7 +100,7 @@ class DeltaFedAvg(FedAvg):
         self.min_updates = min_updates
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
-        self.unchanged: str | None = None
+        self.refusal: str | None = None
         self._weights: GlobalWeights | None = None  # w_t of the round in progress
         self._collector: UpdateCollector | None = None  # what has come in of it
 
@@ -201,7 +201,7 @@ class DeltaFedAvg(FedAvg):
     ) -> tuple[GlobalWeights | None, dict[str, Scalar]]:
         """Aggregate what was received, and apply it; see `aggregate_fit`."""
         collector, self._collector = self._collecting(server_round), None
-        self.rejections, self.unchanged = tuple(collector.rejections), None
+        self.rejections, self.refusal = tuple(collector.rejections), None
         needed = max(1, self.min_updates)
         if len(collector.participants) < needed:
             reason = f"{len(collector.participants)} valid updates, {needed} needed"
@@ -220,7 +220,7 @@ class DeltaFedAvg(FedAvg):
         return GlobalWeights(new_weights), metrics(collector.metrics) if metrics else {}
 
     def _leave(self, server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
-        self.unchanged = reason
+        self.refusal = reason
         log(WARNING, "round %s changes nothing: %s", server_round, reason)
         return None, {}
 

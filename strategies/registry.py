@@ -12,7 +12,6 @@ that the name is known or has the form of a path.
 """
 
 import ast
-import difflib
 import importlib
 import inspect
 import re
@@ -23,7 +22,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from strategies.part_imports import import_part
-from strategies.part_kinds import KINDS, Entry, Kind, Option
+from strategies.part_kinds import KINDS, Entry, Kind, Option, did_you_mean, suggestion
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
@@ -174,10 +173,9 @@ def _entry(spec: PartSpec) -> Entry:
     if spec.name in kind.words:
         raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')
     known = [*kind.words, *kind.names]
-    near = difflib.get_close_matches(spec.name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise PartError(
-        f'{spec.kind} = "{spec.name}" is not known; {hint}the names are {", ".join(known)}, '
+        f'{spec.kind} = "{spec.name}" is not known; {suggestion(spec.kind, spec.name)}'
+        f"the names are {', '.join(known)}, "
         "and one of your own is named by its import path, "
         '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
     )
@@ -247,4 +245,6 @@ def _check_options(spec: PartSpec, part: Callable[..., Any], first: int) -> None
     for option in spec.options:
         if option not in names[first:]:
             takes = f"it takes {', '.join(names[first:])}" if names[first:] else "it takes none"
-            raise PartError(f'{spec.kind} = "{spec.name}" has no option {option}; {takes}')
+            near = did_you_mean(option, {name: name for name in names[first:]}).rstrip()
+            hint = near and f"; {near}"
+            raise PartError(f'{spec.kind} = "{spec.name}" has no option {option}; {takes}{hint}')

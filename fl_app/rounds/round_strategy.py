@@ -121,7 +121,7 @@ class DeltaRounds:
 
     def unchanged(self) -> str | None:
         """See `RoundStrategy`."""
-        return self._strategy.unchanged
+        return self._strategy.refusal
 
     def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
         """See `RoundStrategy`."""
@@ -201,7 +201,7 @@ class FlowerRounds:
         except Exception as error:  # whatever a strategy that is not ours may raise
             return self._leave(server_round, f"{type(error).__name__}: {error}")
         if parameters is None:
-            derived = self.flower.unchanged if isinstance(self.flower, DeltaFedAvg) else None
+            derived = self.flower.refusal if isinstance(self.flower, DeltaFedAvg) else None
             reason = derived or f"{len(results)} valid updates made no aggregate"
             return self._leave(server_round, reason)
         new_weights = GlobalWeights.decode(parameters)

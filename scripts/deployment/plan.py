@@ -73,7 +73,7 @@ def plan_federation(arguments: Sequence[str], cwd: Path) -> FederationPlan:
             raise UsageError(f"--participants {options.participants}, but {len(own)} times --node")
         _refuse_equal_names(own)
         imposed = {"dataset": _OWN_DATA, "num-participants": len(own)}
-    app, overrides, fused = settle_run_config(options, cwd, imposed)
+    app, overrides, fused = settle_run_config(options, cwd, imposed, elsewhere=options.print)
     if not own and fused.get("dataset") == _OWN_DATA:
         raise UsageError("with dataset = 'own', name each participant's data: --node NAME=PATH")
     return FederationPlan(

@@ -51,6 +51,7 @@ def settle_run_config(
     options: argparse.Namespace,
     cwd: Path,
     imposed: Mapping[str, Value] | None = None,
+    elsewhere: bool = False,
 ) -> tuple[Path, dict[str, Value], dict[str, Value]]:
     """Work out and check the run config that the options of `add_run_options` ask for.
 
@@ -58,6 +59,7 @@ def settle_run_config(
         options: The parsed options.
         cwd: Folder against which relative paths are resolved.
         imposed: What wins over everything else.
+        elsewhere: Whether it is for other machines, on which the user's own parts lie.
 
     Returns:
         Folder of the app; the keys that differ from its defaults, paths absolute; all keys.
@@ -81,7 +83,7 @@ def settle_run_config(
     overrides |= _absolute_paths(overrides, cwd)
     fused = defaults | overrides
     if app == REPOSITORY:
-        _check_values(fused)
+        _check_values(fused, elsewhere)
     return app, overrides, fused
 
 
@@ -169,11 +171,14 @@ def _absolute_paths(overrides: Mapping[str, Value], cwd: Path) -> dict[str, Valu
     }
 
 
-def _check_values(config: Mapping[str, Value]) -> None:
+def _check_values(settings: Mapping[str, Value], elsewhere: bool) -> None:
     from fl_app.core.errors import ConfigError
     from fl_app.core.run_config import RunConfig
 
     try:
-        RunConfig.from_run_config(config)
+        config = RunConfig.from_run_config(settings)
+        from fl_app.experiment.preflight import check_before_start  # imports Flower
+
+        check_before_start(config, import_own=not elsewhere)
     except ConfigError as error:
         raise UsageError(str(error)) from error

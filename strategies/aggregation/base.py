@@ -73,6 +73,10 @@ class Aggregator:
         """How few updates it is defined for."""
         return 1
 
+    def without_effect(self, num_updates: int) -> str | None:
+        """Say why it does no more than a plain mean with so many updates; `None` if it does."""
+        return None
+
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate all updates of a round.
 
@@ -162,7 +166,10 @@ class FunctionAggregator(Aggregator):
         return self._function(updates)
 
 
-_OFFERS = ("needs_local_steps", "least_updates", "begin", "before_round", "charge", "load_state")
+_OFFERS = (
+    *("needs_local_steps", "least_updates", "without_effect", "begin"),
+    *("before_round", "charge", "load_state"),
+)
 
 
 def as_aggregator(part: Aggregator | AggregatorFunction) -> Aggregator:

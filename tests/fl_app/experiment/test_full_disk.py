@@ -21,7 +21,7 @@ from tests.support.local_run import digest, run_app, summary_of
 
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch) -> Path:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The system's folder of temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
