@@ -4,7 +4,7 @@ from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.compatibility import check_compatibility
 from strategies.part_kinds import KINDS
-from strategies.registry import find_part, is_path
+from strategies.registry import find_part, is_path, keys_of_options
 
 
 def check_before_start(config: RunConfig, import_own: bool = True) -> None:
@@ -30,6 +30,10 @@ def check_before_start(config: RunConfig, import_own: bool = True) -> None:
         for key in ("dataset", "partitioner"):  # to call them takes data
             if settings[key] not in (DEFAULTS[key], *KINDS[key].words):
                 find_part(key, settings[key], settings)
+        # An option that has a key is held to the range of the key.
+        RunConfig.from_run_config(
+            settings | keys_of_options("partitioner", settings["partitioner"])
+        )
     if config.model != DEFAULTS["model"] or config.dataset == OWN_DATA:
         _check_model(config)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.launcher.toml_text import TomlError, pair_fault, read_file
 from scripts.processes.flower_cli import PAIR, default_config, parse_run_config
 from scripts.repository import REPOSITORY
 
@@ -118,19 +119,27 @@ def _defaults(app: Path) -> dict[str, Any]:
 def _read_overrides(text: str, cwd: Path) -> dict[str, Value]:
     """Read one `--run-config`: a TOML file, or key=value pairs."""
     if text.endswith(".toml"):
-        text = str(cwd / Path(text).expanduser())
-    elif leftover := PAIR.sub("", text).strip():
+        return _read_file(cwd / Path(text).expanduser())
+    if leftover := PAIR.sub("", text).strip():
         # Flower would ignore what is not a pair, silently.
         raise UsageError(f"--run-config: {leftover!r} is not of the form key=value")
+    for pair in PAIR.finditer(text):
+        if fault := pair_fault(pair[0]):
+            raise UsageError(f"--run-config: cannot read {fault}")
     try:
         return parse_run_config(text)
-    except OSError as error:
-        raise UsageError(f"--run-config: cannot read {text}: {error.strerror}") from error
     except Exception as error:  # Flower raises its command line's own exceptions here
-        raise UsageError(
-            f"--run-config: cannot read {text!r}; write TOML values, texts in double quotes: "
-            "--run-config 'seed=1 model=\"simple-cnn\"'"
-        ) from error
+        raise UsageError(f"--run-config: cannot read {text!r}: {error}") from error
+
+
+def _read_file(path: Path) -> dict[str, Value]:
+    try:
+        values: dict[str, Value] = read_file(path)
+    except OSError as error:
+        raise UsageError(f"--run-config: cannot read {path}: {error.strerror}") from error
+    except TomlError as error:
+        raise UsageError(f"--run-config: cannot read {path}: {error}") from error
+    return values
 
 
 def _settings_of(run_directory: Path) -> dict[str, Value]:
