@@ -1,7 +1,6 @@
 """A SuperLink and SuperNodes of our own, over TLS: real processes, private folder, free ports."""
 
 import contextlib
-import shutil
 import ssl
 import subprocess
 import time
@@ -214,8 +213,4 @@ class Federation:
 
 def rescue_logs(launch: Launch) -> Path | None:
     """Move the logs out of the launch's folder; return where they are now."""
-    kept = launch.folder.parent / f"delta-fedavg-{launch.id}-logs"
-    try:
-        return Path(shutil.move(launch.folder / _LOGS, kept))
-    except OSError:
-        return None
+    return launch.keep_logs(launch.folder / _LOGS)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,10 +16,30 @@ def test_a_launch_is_private_and_short_enough_for_sockets() -> None:
         assert launch.folder.stat().st_mode & 0o077 == 0
         assert len(str(launch.folder)) < 30
         assert launch.environment()["FLWR_HOME"] == str(launch.flower_home)
-        assert launch.rescue_log() is None
+        assert launch.keep_logs(launch.log) is None
     finally:
         launch.remove()
     assert not launch.folder.exists()
+
+
+def test_logs_that_are_kept_are_for_nobody_else_to_read(tmp_path: Path) -> None:
+    launch = Launch.create()
+    logs = launch.folder / "logs"
+    logs.mkdir()
+    (logs / "north.log").write_text("/data/jane-doe.png is damaged")
+    (logs / "north.log").chmod(0o644)
+
+    kept = launch.keep_logs(logs)
+    launch.remove()
+
+    assert kept is not None
+    try:
+        assert (kept / "north.log").read_text() == "/data/jane-doe.png is damaged"
+        for folder in (kept, kept.parent):
+            assert folder.stat().st_mode & 0o777 == 0o700
+        assert (kept / "north.log").stat().st_mode & 0o777 == 0o600
+    finally:
+        shutil.rmtree(kept.parent)
 
 
 def test_only_old_folders_of_dead_launchers_are_swept(tmp_path: Path) -> None:
