@@ -1,10 +1,42 @@
-"""The options of a part against the parameters of what takes them."""
+"""The options of a part: as they are written, and against the parameters of what takes them."""
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from strategies.part_kinds import Option, did_you_mean
+
+
+def read_options(written: str) -> dict[str, Option]:
+    """Read `first=1, second='text'`.
+
+    Raises:
+        ValueError: If it is written otherwise.
+    """
+    try:
+        call = ast.parse(f"part({written})", mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("there is more than one pair of parentheses")
+    if call.args:
+        raise ValueError("options are given by name")
+    parsed: dict[str, Option] = {}
+    for keyword in call.keywords:
+        value = _literal(keyword.value)
+        if keyword.arg is None or not isinstance(value, Option):
+            raise ValueError(f"{keyword.arg} is not a number, a text, True or False")
+        parsed[keyword.arg] = value
+    return parsed
+
+
+def _literal(expression: ast.expr) -> object:
+    """Return the value that is written, or `None` if it is none."""
+    try:
+        return ast.literal_eval(expression)
+    except ValueError:
+        return None
 
 
 def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first: int) -> str | None:
