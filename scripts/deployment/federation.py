@@ -52,14 +52,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     stop = StopSignals()
     stop.install()
-    launch = Launch.create()
+    try:
+        launch = Launch.create()
+    except OSError as error:
+        print(f"error: no temporary folder can be made: {error}", file=sys.stderr)
+        return 1
     log = RunLog(stop)
     status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
         status = _run(plan, launch, stop, log)
-    except (LaunchError, CertificateError) as error:
+    except (LaunchError, CertificateError, OSError) as error:  # such as a full disk
         problem = str(error)
     finally:
         failed = status != 0 or log.node_failed

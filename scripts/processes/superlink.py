@@ -122,23 +122,6 @@ class Launch:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def keep_logs(self, logs: Path) -> Path | None:
-        """Move a log, or a folder of logs, to where it stays, for nobody but the user to read.
-
-        Logs name files and people.
-
-        Returns:
-            Its new path; `None` if there is no log, or it cannot be moved.
-        """
-        kept = self.folder.parent / f"delta-fedavg-{self.id}-logs"
-        try:
-            for file in [logs, *logs.glob("*")]:
-                file.chmod(0o700 if file.is_dir() else 0o600)
-            kept.mkdir(mode=0o700)
-            return Path(shutil.move(logs, kept / logs.name))
-        except OSError:
-            return None
-
 
 def command(name: str) -> str:
     """Return the path of a Flower command of this very Python environment."""

@@ -4,6 +4,7 @@ import pytest
 
 from scripts.launcher.simulate import main
 from scripts.processes.superlink import Launch
+from tests.support.full_disk import FULL, fail
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +77,14 @@ def test_a_working_directory_that_was_deleted_is_told(
 
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("error: the folder that you are in does not exist")
+
+
+def test_a_full_disk_for_temporary_files_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Launch, "create", fail(FULL))
+
+    assert main([]) == 1
+    assert capsys.readouterr().err == (
+        "error: no temporary folder can be made: [Errno 28] No space left on device\n"
+    )

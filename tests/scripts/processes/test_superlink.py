@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from scripts.launcher.options import plan_launch
+from scripts.processes.kept_logs import keep_logs
 from scripts.processes.superlink import Launch, _sweep
 
 
@@ -16,7 +17,7 @@ def test_a_launch_is_private_and_short_enough_for_sockets() -> None:
         assert launch.folder.stat().st_mode & 0o077 == 0
         assert len(str(launch.folder)) < 30
         assert launch.environment()["FLWR_HOME"] == str(launch.flower_home)
-        assert launch.keep_logs(launch.log) is None
+        assert keep_logs(launch, launch.log) is None
     finally:
         launch.remove()
     assert not launch.folder.exists()
@@ -29,7 +30,7 @@ def test_logs_that_are_kept_are_for_nobody_else_to_read(tmp_path: Path) -> None:
     (logs / "north.log").write_text("/data/jane-doe.png is damaged")
     (logs / "north.log").chmod(0o644)
 
-    kept = launch.keep_logs(logs)
+    kept = keep_logs(launch, logs)
     launch.remove()
 
     assert kept is not None
