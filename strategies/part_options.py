@@ -40,7 +40,7 @@ def _literal(expression: ast.expr) -> object:
 
 
 def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first: int) -> str | None:
-    """Say which option is no parameter, or is no value for it.
+    """Say which option is no parameter, or is no value for it; to be put behind the part's name.
 
     Args:
         part: What takes them.
@@ -56,7 +56,7 @@ def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first:
         if option not in names:
             takes = f"it takes {', '.join(names)}" if names else "it takes none"
             near = did_you_mean(option, {name: name for name in names}).rstrip()
-            return f"has no option {option}; {takes}" + (near and f"; {near}")
+            return f" has no option {option}; {takes}" + (near and f"; {near}")
     return _fault_of_values(parameters, options)
 
 
@@ -78,5 +78,5 @@ def _fault_of_values(
         elif isinstance(default, str):
             wanted = None if isinstance(value, str) else "a text"
         if wanted is not None:
-            return f"has {option} = {value!r}, and it must be {wanted}"
+            return f": {option} = {value!r} must be {wanted}"
     return None

@@ -234,4 +234,4 @@ def _call(
 def _check_options(spec: PartSpec, part: Callable[..., Any], first: int) -> None:
     """Refuse options that are no parameters of `part`, from its `first` one on."""
     if fault := option_fault(part, spec.options, first):
-        raise PartError(f'{spec.kind} = "{spec.name}" {fault}')
+        raise PartError(f'{spec.kind} = "{spec.name}"{fault}')

@@ -165,7 +165,8 @@ def which_model(file: Path, metadata: Mapping[str, str]) -> str:
     if file.name not in kinds:
         return parts[0]
     if not (file.parent / SUMMARY).is_file():
-        return f"{parts[0]}; the run goes on, or was killed"
+        unfinished = (file.parent / CONFIG).is_file()
+        return f"{parts[0]}; the run goes on, or was killed" if unfinished else parts[0]
     summary = _read_object(file.parent / SUMMARY)
     best = (summary.get("best") or {}).get("round")
     if file.name == BEST_MODEL and of is not None and str(best) != of:

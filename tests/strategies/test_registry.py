@@ -196,7 +196,7 @@ def test_to_check_a_name_imports_and_calls_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("kind", "text", "told"),
     [
-        ("strategy", "FedAdam(eta='x')", "has eta = 'x', and it must be a number"),
+        ("strategy", "FedAdam(eta='x')", "eta = 'x' must be a number"),
         ("strategy", "FedAvg(accept_failures=1)", "must be True or False"),
         ("aggregator", "krum(num_malicious=1.5)", "must be a whole number"),
         ("aggregator", "krum(num_malicious=True)", "must be a number"),

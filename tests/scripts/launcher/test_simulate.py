@@ -36,7 +36,7 @@ def test_the_run_config_itself_is_checked_before_anything_starts(
         ('strategy="fedavg"', "is not known; did you mean FedAvg?"),
         ('strategy="delta_fedavg"', "is not known; did you mean delta-fedavg?"),
         ('strategy="FedAdam(etaa=1)"', "has no option etaa; it takes "),
-        ("strategy=\"FedAdam(eta='x')\"", "has eta = 'x', and it must be a number"),
+        ("strategy=\"FedAdam(eta='x')\"", "eta = 'x' must be a number"),
         ('strategy="FedAvg(fraction_fit=0.5)"', "has a run-config key of its own"),
         ('strategy="Bulyan(num_malicious_clients=2)"', "Bulyan 4 f + 3"),
         ('aggregator="trimed-mean"', "did you mean trimmed-mean?"),
