@@ -1,7 +1,7 @@
 """`DeltaFedAvg`, the one Flower strategy of this project."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from logging import WARNING
 from typing import Any
 
@@ -18,6 +18,7 @@ from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, A
 from strategies.core.clients import counts, participant_of, sample_clients, sorted_by_participant
 from strategies.core.finite import num_not_finite
 from strategies.core.metrics import weighted_average
+from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds
 from strategies.optimization.scaffold import ControlVariate
@@ -53,7 +54,7 @@ class DeltaFedAvg(FedAvg):
         codec: Codec | None = None,
         aggregator: Aggregator | AggregatorFunction = weighted_mean,
         server_optimizer: ServerOptimizer | None = None,
-        trainable: Sequence[bool] | None = None,
+        model: ModelSpec | None = None,
         server_lr_schedule: Callable[[int], float] | None = None,
         control_variate: ControlVariate | None = None,
         client_state_rounds: ClientStateRounds | None = None,
@@ -70,7 +71,7 @@ class DeltaFedAvg(FedAvg):
             codec: See `strategies.parts.Parts`; by default deltas come as they are.
             aggregator: Likewise; a plain function will do.
             server_optimizer: Likewise; by default the delta is added.
-            trainable: Likewise.
+            model: Likewise; what of a model travels, where the server knows it.
             server_lr_schedule: Likewise.
             control_variate: Likewise.
             client_state_rounds: Likewise.
@@ -92,7 +93,7 @@ class DeltaFedAvg(FedAvg):
             aggregator=as_aggregator(aggregator),
             server_optimizer=server_optimizer,
             server_lr_schedule=server_lr_schedule,
-            trainable=trainable,
+            model=model,
             control_variate=control_variate,
             client_state_rounds=client_state_rounds,
         )

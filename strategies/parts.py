@@ -1,6 +1,6 @@
 """What varies in `DeltaFedAvg`: its parts, and what a round does with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
 from strategies.core.client_update import Arrays
+from strategies.core.model_spec import ModelSpec, trainable_of
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds, load_state_of, state_of
 from strategies.optimization.scaffold import ControlVariate
@@ -27,8 +28,8 @@ class Parts:
         aggregator: Turns the checked updates of a round into one delta: step 3.
         server_optimizer: Applies it to the global weights: step 4; `None` adds it.
         server_lr_schedule: From the round to a factor on the optimizer's learning rate.
-        trainable: Of each array of the model, whether the server optimizer steps it; to the
-            others, which are statistics, the delta is added. `None`: it steps all.
+        model: What the arrays are. The server optimizer steps what is trained; to statistics the
+            delta is added. `None`: it steps all.
         control_variate: The server's side of SCAFFOLD, where it is on.
         client_state_rounds: Which updates counted, where participants keep a state.
     """
@@ -37,7 +38,7 @@ class Parts:
     aggregator: Aggregator
     server_optimizer: ServerOptimizer | None = None
     server_lr_schedule: Callable[[int], float] | None = None
-    trainable: Sequence[bool] | None = None
+    model: ModelSpec | None = None
     control_variate: ControlVariate | None = None
     client_state_rounds: ClientStateRounds | None = None
 
@@ -64,7 +65,8 @@ class Parts:
         control = self.control_variate
         change = None if control is None else control.begin(server_round)
         like = None if weights is None else weights.arrays
-        return UpdateCollector(self.codec, like, self.aggregator, change)
+        names = () if self.model is None else self.model.names
+        return UpdateCollector(self.codec, like, self.aggregator, change, names)
 
     def step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
         """Return the new global weights: step 4. They may have overflowed."""
@@ -76,7 +78,7 @@ class Parts:
             if self.server_optimizer is None:
                 return plain(weights.arrays, delta)
             return step_trainable(
-                self.server_optimizer, weights.arrays, delta, factor, self.trainable
+                self.server_optimizer, weights.arrays, delta, factor, trainable_of(self.model)
             )
 
     def record(self, server_round: int, collector: UpdateCollector) -> None:

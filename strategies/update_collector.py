@@ -53,6 +53,7 @@ class UpdateCollector:
         global_weights: Arrays | None,
         aggregator: Aggregator,
         control_change: ControlChange | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         """Begin a round.
 
@@ -62,6 +63,7 @@ class UpdateCollector:
                 Then the first valid reply sets the form.
             aggregator: What is to become of the updates.
             control_change: SCAFFOLD's, where it is on.
+            names: Of the model's arrays, for messages.
         """
         self.participants: list[str] = []
         self.metrics: list[tuple[int, dict[str, Scalar]]] = []
@@ -69,6 +71,7 @@ class UpdateCollector:
         self.control_change = control_change
         self._codec = codec
         self._like = global_weights
+        self._names = names
         self._needs_steps = control_change is not None or aggregator.needs_local_steps
         self._accumulator = aggregator.begin()
 
@@ -130,7 +133,7 @@ class UpdateCollector:
 
     def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
         update = _decode(proxy, result, self._codec, self._like)
-        check_update(update, self._like if self._like is not None else update.delta)
+        check_update(update, self._like if self._like is not None else update.delta, self._names)
         if self._needs_steps:
             steps_of(update)
         return update

@@ -29,7 +29,7 @@ from fl_app.results.run_directory import (
     config_digest,
     weights_digest,
 )
-from fl_app.tasks.parameters import travelling_names
+from fl_app.tasks.parameters import state_arrays
 from fl_app.tasks.server_data import ServerData
 from strategies.core.client_update import Arrays
 
@@ -105,7 +105,7 @@ class Run:
             "mean": repr(self.data.mean),
             "std": repr(self.data.std),
         }
-        self.directory.write_model(name, weights, travelling_names(self.model), metadata)
+        self.directory.write_tensors(name, state_arrays(self.model, weights), metadata)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of config, partition and, once there are any, weights."""

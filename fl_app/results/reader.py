@@ -161,7 +161,8 @@ def load_model(
 ) -> tuple["nn.Module", dict[str, str]]:
     """Load a model that a run has saved.
 
-    Integer buffers, which do not travel, are those of a freshly built model.
+    What is not in the file, such as the integer buffers in one of an earlier version, is that of a
+    freshly built model.
 
     Args:
         path: A run directory or a safetensors file.
@@ -176,7 +177,7 @@ def load_model(
         UserError: If there is no model, the file is damaged, or what it holds differs from
             the registered model in names, shapes or dtypes; the message says where.
     """
-    from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
+    from fl_app.tasks.parameters import load_state, state_arrays
     from fl_app.tasks.registry import build_model
     from strategies.registry import PartError, is_path
 
@@ -194,10 +195,10 @@ def load_model(
         model = build_model(kind, seed=0)
     except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error
-    expected = dict(zip(travelling_names(model), get_weights(model), strict=True))
+    expected = state_arrays(model)
     if differences := list(_differences(arrays, expected)):
         raise UserError(f"{file} does not fit the model {kind!r}: {'; '.join(differences)}")
-    set_weights(model, [arrays[name] for name in expected])
+    load_state(model, arrays)
     return model, metadata
 
 
@@ -216,7 +217,8 @@ def _differences(
     found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]
 ) -> Iterator[str]:
     for name in sorted(expected.keys() - found.keys()):
-        yield f"{name} is missing"
+        if expected[name].dtype.kind in "fc":
+            yield f"{name} is missing"
     for name in sorted(found.keys() - expected.keys()):
         yield f"{name} is unknown to it"
     for name in sorted(expected.keys() & found.keys()):

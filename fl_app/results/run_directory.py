@@ -7,7 +7,7 @@
 | `checkpoint.safetensors` | what it takes to continue; see `fl_app.callbacks.checkpoint` |
 | `privacy.json` | how much privacy every participant has spent, where that is on |
 | `summary.json` | final scores, why the run ended, SHA-256 of weights, config and partition |
-| `model.safetensors` | the final weights under the model's own names |
+| `model.safetensors` | the final model: its whole state dict |
 | `best.safetensors` | those of the best round |
 | `tensorboard/` | the same history as TensorBoard events |
 | `history.png` | accuracy and loss by round |
@@ -19,7 +19,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from logging import ERROR
 from pathlib import Path
 from typing import Any
@@ -118,19 +118,6 @@ class RunDirectory:
         """Write a JSON file, whole or not at all."""
         text = json.dumps(finite_or_null(content), indent=2, allow_nan=False) + "\n"
         self._try(name, lambda path: write_atomically(path, text.encode()))
-
-    def write_model(
-        self, name: str, weights: Arrays, names: Sequence[str], metadata: Mapping[str, str]
-    ) -> None:
-        """Write a model in the safetensors format, whole or not at all.
-
-        Args:
-            name: `MODEL` or `BEST_MODEL`.
-            weights: One array per name in `names`.
-            names: The names in the model's state dict.
-            metadata: What a reader needs to know to use the weights.
-        """
-        self.write_tensors(name, dict(zip(names, weights, strict=True)), metadata)
 
     def write_tensors(
         self, name: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fl_app.tasks.federated_model import trained_parameters
+from fl_app.tasks.parameters import as_tensors
 from strategies.core.client_update import Arrays
 
 
@@ -37,11 +39,10 @@ class LocalCorrection:
         start = [p.detach().clone() for p in parameters.values()] if self.mu else None
         drift = None
         if self.drift is not None:
-            travelling = (n for n, t in model.state_dict().items() if t.is_floating_point())
-            by_name = dict(zip(travelling, self.drift, strict=True))
+            by_name = as_tensors(model, self.drift)
             drift = [torch.empty_like(p) for p in parameters.values()]  # in the layout of p
             for tensor, name in zip(drift, parameters, strict=True):
-                tensor.copy_(torch.tensor(by_name[name]))
+                tensor.copy_(by_name[name])
         return RoundCorrection(self.mu, start, drift)
 
 
@@ -60,11 +61,6 @@ class RoundCorrection:
         if self.start is not None:
             moved = torch._foreach_sub(list(parameters), self.start)
             torch._foreach_add_(gradients, moved, alpha=self.mu)
-
-
-def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that have a gradient, by name, in model order."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def effective_steps(

@@ -127,7 +127,7 @@ def local_update(
         raise ValueError("there are no examples to train on")
     keep_freed_memory()
     start = time.perf_counter()
-    set_weights(model, weights)
+    start_weights = set_weights(model, weights)
     device = device or torch.device("cpu")
     # Channels last is the layout the CPU's and the GPU's convolutions are fastest in.
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -145,7 +145,7 @@ def local_update(
     local_weights = get_weights(model)
     return LocalUpdate(
         weights=local_weights,
-        delta=[w_i - w_t for w_i, w_t in zip(local_weights, weights, strict=True)],
+        delta=[w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)],
         num_examples=len(examples),
         loss=0.0 if score is None else float(score.loss) / len(examples),
         accuracy=0.0 if score is None else int(score.correct) / len(examples),

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.training.gradient_correction import RoundCorrection, trained_parameters
+from fl_app.tasks.federated_model import trained_parameters
+from fl_app.training.gradient_correction import RoundCorrection
 
 Precision = Literal["float32", "bfloat16"]
 
