@@ -30,6 +30,7 @@ from strategies.core.client_update import (
 from strategies.core.clients import participant_of
 from strategies.core.metrics import Scalar
 from strategies.core.npy import decode_arrays
+from strategies.core.state import STATE_LOST_KEY
 from strategies.optimization.scaffold import ControlChange
 
 FitResults = list[tuple[ClientProxy, FitRes]]
@@ -45,6 +46,7 @@ class UpdateCollector:
         participants: Whose updates count, in the order in which they came in.
         metrics: The number of examples and the metrics of each of them.
         rejections: What was refused, with the reasons.
+        state_lost: Who of the participants says that what it remembered was lost.
         control_change: What the updates make of SCAFFOLD's control variate, where it is on.
     """
 
@@ -67,6 +69,7 @@ class UpdateCollector:
         self.participants: list[str] = []
         self.metrics: list[tuple[int, dict[str, Scalar]]] = []
         self.rejections: list[UpdateError] = []
+        self.state_lost: list[str] = []
         self.control_change = control_change
         self._codec = codec
         self._weights = global_weights
@@ -86,6 +89,8 @@ class UpdateCollector:
         """
         try:
             update = self._checked(proxy, result)
+            if self.control_change is not None:
+                self.control_change.add(update)
         except UpdateError as error:
             log(WARNING, "%s", error)
             self.rejections.append(error)
@@ -94,8 +99,8 @@ class UpdateCollector:
             self._like = update.delta
         self.participants.append(update.participant)
         self.metrics.append((update.num_examples, result.metrics))
-        if self.control_change is not None:
-            self.control_change.add(update)
+        if result.metrics.get(STATE_LOST_KEY) is True:
+            self.state_lost.append(update.participant)
         self._accumulator.add(update)
 
     def add_sum(self, results: FitResults, mean: Arrays) -> None:
