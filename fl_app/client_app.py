@@ -23,7 +23,6 @@ from fl_app.messaging.fit_config import (
     RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
-    STATE_LOST_KEY,
     FitInstruction,
     check_model,
 )
@@ -44,6 +43,7 @@ from fl_app.training.local_training import (
 from fl_app.training.settings import pipeline_settings, training_settings
 from fl_app.training.update_pipeline import UpdatePipeline
 from strategies.core.client_update import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
+from strategies.core.state import STATE_LOST_KEY
 
 _STATE = "participant"
 _TRAINED = "latest-round-trained"

@@ -32,10 +32,11 @@ EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 class DeltaFedAvg(FedAvg):
     """Federated averaging by weighted deltas; a drop-in for `flwr`'s `FedAvg`.
 
-    Each participant returns `delta_i = w_i - w_t`, and the new global weights are
-    `w_t + sum(n_i / n * delta_i)`. Beyond `FedAvg` it validates every update and goes on
-    without the bad ones, samples by seed and participant, sums in an order that does not
-    depend on arrival, and averages the metrics.
+    Participants return `delta_i = w_i - w_t`, marked `update = "delta"` in their metrics, or, as
+    clients of `FedAvg` do, `w_i`, from which `w_t` is subtracted; see `UpdateCollector.add`. The
+    new global weights are `w_t + sum(n_i / n * delta_i)`: `FedAvg`'s, but for round-off. Beyond
+    it this validates every update and goes on without the bad ones, samples by seed and
+    participant, sums in an order that does not depend on arrival, and averages the metrics.
 
     What varies is an argument: how deltas are decoded, aggregated, and applied. A participant is
     known by `proxy.properties["participant"]`, or by `proxy.cid` where nobody has set it.

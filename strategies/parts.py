@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 from flwr.common import Parameters, ndarrays_to_parameters
+from flwr.common.logger import log
 from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator
@@ -83,10 +85,25 @@ class Parts:
 
     def record(self, server_round: int, collector: UpdateCollector) -> None:
         """Let the parts that follow the participants know whose updates have counted."""
-        if self.control_variate is not None and collector.control_change is not None:
+        anew = self._begins_anew(collector.state_lost)
+        if self.control_variate is not None and collector.control_change is not None and not anew:
             self.control_variate.move(collector.control_change)
-        if self.client_state_rounds is not None:
+        if self.client_state_rounds is not None and not anew:
             self.client_state_rounds.record(server_round, collector.participants)
+
+    def _begins_anew(self, state_lost: Sequence[str]) -> bool:
+        """Deal with memories that were lost; tell whether all participants begin anew for it."""
+        if not state_lost:
+            return False
+        who = f"what participant {', '.join(state_lost)} remembered of the run is lost"
+        if self.control_variate is None:
+            log(WARNING, "%s: what its codec has dropped so far is never sent", who)
+            return False
+        log(WARNING, "%s; SCAFFOLD's control variates begin anew for all, from 0", who)
+        self.control_variate.begin_anew()
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.begin_anew()
+        return True
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what the parts have to remember between rounds, as named arrays."""

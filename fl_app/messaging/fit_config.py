@@ -123,7 +123,3 @@ RECEIVED_EXAMPLES_KEY = "received-examples"
 
 NUM_EXAMPLES_KEY = "num-examples"
 """In the properties, with secure aggregation: how many examples a participant trains on."""
-
-
-STATE_LOST_KEY = "state-lost"
-"""In the fit metrics: the participant's memory was not there, and it began anew."""

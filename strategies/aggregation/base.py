@@ -64,6 +64,8 @@ class Aggregator:
     Attributes:
         needs_local_steps: Whether an update without `local_steps` is refused.
         least_updates: How few updates it is defined for.
+        takes_weights: Whether a participant may send its weights, of which the server makes the
+            delta, instead of the delta itself.
     """
 
     needs_local_steps: ClassVar[bool] = False
@@ -72,6 +74,11 @@ class Aggregator:
     def least_updates(self) -> int:
         """How few updates it is defined for."""
         return 1
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether a participant may send its weights instead of a delta."""
+        return True
 
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate all updates of a round.
@@ -162,7 +169,10 @@ class FunctionAggregator(Aggregator):
         return self._function(updates)
 
 
-_OFFERS = ("needs_local_steps", "least_updates", "begin", "before_round", "charge", "load_state")
+_OFFERS = (
+    *("needs_local_steps", "least_updates", "takes_weights"),
+    *("begin", "before_round", "charge", "load_state"),
+)
 
 
 def as_aggregator(part: Aggregator | AggregatorFunction) -> Aggregator:
