@@ -16,7 +16,6 @@ from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.compression.codec import Codec, Identity
 from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
 from strategies.core.clients import counts, participant_of, sample_clients, sorted_by_participant
-from strategies.core.finite import num_not_finite
 from strategies.core.metrics import weighted_average
 from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
@@ -44,6 +43,7 @@ class DeltaFedAvg(FedAvg):
     Attributes:
         parts: What varies.
         rejections: The updates refused by the latest `aggregate_fit`, with the reasons.
+        refusal: Why it changed nothing, neither weights nor state; `None` if it did.
 
     Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
     """
@@ -101,6 +101,7 @@ class DeltaFedAvg(FedAvg):
         self.min_updates = min_updates
         self.over_selection = over_selection
         self.rejections: tuple[UpdateError, ...] = ()
+        self.refusal: str | None = None
         self._weights: GlobalWeights | None = None  # w_t of the round in progress
         self._collector: UpdateCollector | None = None  # what has come in of it
 
@@ -203,19 +204,18 @@ class DeltaFedAvg(FedAvg):
         collector, self._collector = self._collecting(server_round), None
         self.rejections = tuple(collector.rejections)
         needed = max(1, self.min_updates)
-        if len(collector.participants) < needed:
-            reason = f"{len(collector.participants)} valid updates, {needed} needed"
-            return _unchanged(server_round, reason)
-        if not self.accept_failures and (num_failures or self.rejections):
-            return None, {}
+        self.refusal = None
         try:
-            delta = collector.aggregate()  # step 3
+            if len(collector.participants) < needed:
+                too_few = f"{len(collector.participants)} valid updates, {needed} needed"
+                raise AggregationError(too_few)
+            if not self.accept_failures and (num_failures or self.rejections):
+                raise AggregationError("there were failures, and accept_failures is off")
+            new_weights = self.parts.finish(server_round, self._weights, collector)
         except AggregationError as error:
-            return _unchanged(server_round, str(error))
-        new_weights = self.parts.step(server_round, self._weights, delta)  # step 4
-        if any(num_not_finite(array) for array in new_weights):
-            return _unchanged(server_round, "the aggregate overflows")
-        self.parts.record(server_round, collector)
+            self.refusal = str(error)
+            log(WARNING, "round %s changes nothing: %s", server_round, error)
+            return None, {}
         metrics = self.fit_metrics_aggregation_fn
         return GlobalWeights(new_weights), metrics(collector.metrics) if metrics else {}
 
@@ -243,8 +243,3 @@ class DeltaFedAvg(FedAvg):
             (proxy, result) for proxy, result in sorted_by_participant(results) if counts(result)
         ]
         return super().aggregate_evaluate(server_round, usable, failures)
-
-
-def _unchanged(server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
-    log(WARNING, "round %s changes nothing: %s", server_round, reason)
-    return None, {}

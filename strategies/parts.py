@@ -1,6 +1,6 @@
 """What varies in `DeltaFedAvg`: its parts, and what a round does with them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from logging import WARNING
 from typing import Any
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
-from strategies.core.client_update import Arrays
+from strategies.core.client_update import AggregationError, Arrays
+from strategies.core.finite import all_finite, num_not_finite
 from strategies.core.model_spec import ModelSpec, trainable_of
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds, load_state_of, state_of
@@ -70,7 +71,38 @@ class Parts:
         names = () if self.model is None else self.model.names
         return UpdateCollector(self.codec, like, self.aggregator, change, names)
 
-    def step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
+    def finish(
+        self, server_round: int, weights: GlobalWeights | None, collector: UpdateCollector
+    ) -> Arrays:
+        """Aggregate a round's updates and apply them, steps 3 and 4: the whole of it or nothing.
+
+        Args:
+            server_round: The round, 1-based.
+            weights: The global weights `w_t`; `None` where there are none yet.
+            collector: What has come in.
+
+        Returns:
+            The new global weights.
+
+        Raises:
+            AggregationError: If the updates cannot be aggregated, or weights or state would not be
+                finite. What the parts remember is then as it was before; privacy that was spent
+                stays spent.
+        """
+        moved = {"aggregator": self.aggregator, "server-optimizer": self.server_optimizer}
+        before = state_of(moved)
+        try:
+            new_weights = self._step(server_round, weights, collector.aggregate())
+            if not all_finite(new_weights):
+                raise AggregationError("the aggregate overflows")
+            _check_finite(state_of(moved))
+        except AggregationError:
+            load_state_of(moved, before)
+            raise
+        self._record(server_round, collector)
+        return new_weights
+
+    def _step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
         """Return the new global weights: step 4. They may have overflowed."""
         if weights is None:
             return delta
@@ -83,7 +115,7 @@ class Parts:
                 self.server_optimizer, weights.arrays, delta, factor, trainable_of(self.model)
             )
 
-    def record(self, server_round: int, collector: UpdateCollector) -> None:
+    def _record(self, server_round: int, collector: UpdateCollector) -> None:
         """Let the parts that follow the participants know whose updates have counted."""
         anew = self._begins_anew(collector.state_lost)
         if self.control_variate is not None and collector.control_change is not None and not anew:
@@ -129,3 +161,12 @@ class Parts:
             "control-variate": self.control_variate,
             "client-state": self.client_state_rounds,
         }
+
+
+def _check_finite(state: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `AggregationError` if what a part would remember is not finite."""
+    for name, array in state.items():
+        if bad := num_not_finite(array):
+            raise AggregationError(
+                f"{bad} values of the state of the {name.replace('/', ', ', 1)} would not be finite"
+            )

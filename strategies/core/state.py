@@ -21,9 +21,9 @@ class PartWithState(Protocol):
 
 
 def state_of(parts: Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of all parts that have any, each under "part/name"."""
+    """Return copies of the arrays of all parts that have any, each under "part/name"."""
     return {
-        f"{part}/{name}": array
+        f"{part}/{name}": np.array(array)
         for part, holder in _with_state(parts).items()
         for name, array in holder.state().items()
     }
