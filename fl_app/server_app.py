@@ -1,6 +1,7 @@
 """The server: builds the parts from the run config and starts the workflow."""
 
-from logging import INFO
+from functools import partial
+from logging import INFO, WARNING
 
 from flwr.app import Context
 from flwr.common.logger import log
@@ -12,14 +13,16 @@ from fl_app.callbacks.best_model import BestModel
 from fl_app.callbacks.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
 from fl_app.callbacks.early_stopping import replay, stop_conditions
 from fl_app.callbacks.progress import ProgressLog
-from fl_app.core.errors import tell_user_errors_in_a_sentence
+from fl_app.core.errors import ConfigError, tell_user_errors_in_a_sentence
 from fl_app.core.paths import new_run_directory, resolve_resume
+from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
+from fl_app.experiment.effects import settings_without_effect
 from fl_app.experiment.run import Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
-from fl_app.messaging.flower_compat import LegacyContext
+from fl_app.messaging.flower_compat import LegacyContext, is_simulated
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
@@ -36,10 +39,12 @@ def main(grid: Grid, context: Context) -> None:
 
     Raises:
         UserError: If the run config, the data or the output directory has to be put right,
-            or participants stay away. What has been computed by then is saved.
+            or participants stay away. What has been computed by then is saved. Likewise if no
+            round changed the model, or a file of the results is not where it should be.
     """
     config = RunConfig.from_run_config(context.run_config)
     check_compatibility(config)
+    _refuse_simulated_own_data(grid, config)
     data = load_server_data(config)
     model = build_model(config.model, config.seed)
 
@@ -54,6 +59,16 @@ def main(grid: Grid, context: Context) -> None:
         directory.close()
 
 
+def _refuse_simulated_own_data(grid: Grid, config: RunConfig) -> None:
+    """Refuse to wait for participants with names and data: simulated ones have neither."""
+    if config.dataset == OWN_DATA and is_simulated(grid):
+        raise ConfigError(
+            "run config: dataset = 'own' is for participants that are started with a name and "
+            "data of their own, which simulated ones are not; run scripts/federation with --node "
+            "NAME=DATA, or choose another data set"
+        )
+
+
 def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | None) -> None:
     """Assemble hooks, strategy and workflow, run, and save whatever comes of it."""
     config, directory = run.config, run.directory
@@ -61,11 +76,15 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
         run.continue_from(resumed)
     log(INFO, "results: %s", directory.path)
     run.write_start()
+    for line in settings_without_effect(config):
+        log(WARNING, "%s", line)
 
     stops = stop_settings(config)
     conditions = stop_conditions(stops, run.elapsed)
-    best = BestModel(stops.objective, run.keep_best)
+    best = BestModel(stops.objective, run.models.keep_best)
     ended = replay(directory.reports, conditions, best)
+    if resumed is not None:
+        run.models.settle_best(best.best_round)
     strategy = _strategy(run, resumed)
     checkpointer = Checkpointer(
         directory, run.identity(), run.elapsed, config.checkpoint_every, server_state(strategy)
@@ -80,13 +99,14 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     )
     reason = ""
     try:
-        reason = ended or workflow(grid, legacy_context)
+        reason = run.ended_by(ended or workflow(grid, legacy_context))
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}"
         raise
     finally:
         checkpointer.save()
         run.write_results(reason, best)
+    run.check_outcome(reason)
 
 
 def _strategy(run: Run, resumed: Checkpoint | None) -> Strategy:
@@ -117,5 +137,7 @@ def _reporting(run: Run, done: int | None) -> list[RoundHook]:
 def _tensorboard(run: Run, first_round: int) -> RoundHook:
     from fl_app.callbacks.tensorboard import TensorBoardLog  # takes seconds, and may be off
 
-    path = run.directory.path / "tensorboard"
-    return TensorBoardLog(path, run.config.as_run_config(), first_round)
+    name = "tensorboard"
+    gave_up = partial(run.directory.gave_up, name)
+    path = run.directory.path / name
+    return TensorBoardLog(path, run.config.as_run_config(), first_round, gave_up)

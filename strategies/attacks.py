@@ -149,9 +149,14 @@ def largest_hidden_deviation(num_participants: int, num_adversaries: int) -> flo
     return statistics.NormalDist().inv_cdf(share) if 0 < share < 1 else 0.0
 
 
+def num_adversaries(num_participants: int, fraction: float) -> int:
+    """Return how many participants lie: the share of them, rounded."""
+    return round(fraction * num_participants)
+
+
 def draw_adversaries(num_participants: int, fraction: float, seed: int) -> list[int]:
-    """Draw which participants lie, by partition id: `round(fraction * num_participants)`."""
+    """Draw which participants lie, by partition id; see `num_adversaries`."""
     generator = np.random.default_rng([_ADVERSARIES_STREAM, seed])
-    count = round(fraction * num_participants)
+    count = num_adversaries(num_participants, fraction)
     drawn = generator.choice(num_participants, size=count, replace=False)
     return sorted(drawn.tolist())

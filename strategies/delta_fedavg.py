@@ -202,15 +202,14 @@ class DeltaFedAvg(FedAvg):
     ) -> tuple[GlobalWeights | None, dict[str, Scalar]]:
         """Aggregate what was received, and apply it; see `aggregate_fit`."""
         collector, self._collector = self._collecting(server_round), None
-        self.rejections = tuple(collector.rejections)
+        self.rejections, self.refusal = tuple(collector.rejections), None
         needed = max(1, self.min_updates)
-        self.refusal = None
         try:
             if len(collector.participants) < needed:
                 too_few = f"{len(collector.participants)} valid updates, {needed} needed"
                 raise AggregationError(too_few)
             if not self.accept_failures and (num_failures or self.rejections):
-                raise AggregationError("there were failures, and accept_failures is off")
+                raise AggregationError("accept_failures is off, and there were failures")
             new_weights = self.parts.finish(server_round, self._weights, collector)
         except AggregationError as error:
             self.refusal = str(error)

@@ -6,6 +6,7 @@ algorithm; an application declares further ones by `declare_kind`. `strategies.r
 parts from what is declared.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,35 @@ class Kind:
 
 KINDS: dict[str, Kind] = {}
 """By run-config key."""
+
+
+def suggestion(key: str, name: str) -> str:
+    """Return what somebody may have meant by a name that a kind does not have, or "".
+
+    Upper case and the sign between words count for nothing: `fedavg` is nearest to `FedAvg`.
+
+    Args:
+        key: The kind's.
+        name: What was written.
+    """
+    kind = KINDS[key]
+    known = {_folded(other): other for other in reversed([*kind.words, *kind.names])}
+    if meant := did_you_mean(_folded(name), known):
+        return meant
+    for other in KINDS.values():
+        if same := [one for one in other.names if _folded(one) == _folded(name)]:
+            return f"{same[0]} is a {other.key}; "
+    return ""
+
+
+def did_you_mean(written: str, known: Mapping[str, str]) -> str:
+    """Return "did you mean X? " for the nearest of the keys of `known`, or ""; X is its value."""
+    near = difflib.get_close_matches(written, known, n=1)
+    return f"did you mean {known[near[0]]}? " if near else ""
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "-").replace(" ", "-")
 
 
 def declare_kind(kind: Kind) -> Kind:

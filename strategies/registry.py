@@ -12,9 +12,7 @@ that the name is known or has the form of a path.
 """
 
 import ast
-import difflib
 import importlib
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from strategies.part_imports import import_part
-from strategies.part_kinds import KINDS, Entry, Kind, Option
+from strategies.part_kinds import KINDS, Entry, Kind, Option, suggestion
+from strategies.part_options import option_fault
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
@@ -86,6 +85,13 @@ def check_name(kind: str, text: str) -> None:
     """
     if text not in KINDS[kind].words:
         _entry(PartSpec.parse(kind, text))
+
+
+def keys_of_options(kind: str, text: str) -> dict[str, Option]:
+    """Return the run-config keys that a part's options stand for, with what the options say."""
+    spec = PartSpec.parse(kind, text)
+    keys = _entry(spec).keys
+    return {keys[option]: value for option, value in spec.options.items() if option in keys}
 
 
 def known_name(kind: str, text: str) -> str | None:
@@ -174,10 +180,9 @@ def _entry(spec: PartSpec) -> Entry:
     if spec.name in kind.words:
         raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')
     known = [*kind.words, *kind.names]
-    near = difflib.get_close_matches(spec.name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
     raise PartError(
-        f'{spec.kind} = "{spec.name}" is not known; {hint}the names are {", ".join(known)}, '
+        f'{spec.kind} = "{spec.name}" is not known; {suggestion(spec.kind, spec.name)}'
+        f"the names are {', '.join(known)}, "
         "and one of your own is named by its import path, "
         '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
     )
@@ -192,7 +197,7 @@ def _parse_options(kind: str, text: str, options: str) -> dict[str, Option]:
             raise ValueError("options are given by name")
         parsed = {}
         for keyword in call.keywords:
-            value = ast.literal_eval(keyword.value)
+            value = _literal(keyword.value)
             if keyword.arg is None or not isinstance(value, Option):
                 raise ValueError(f"{keyword.arg} is not a number, a text, True or False")
             parsed[keyword.arg] = value
@@ -202,6 +207,14 @@ def _parse_options(kind: str, text: str, options: str) -> dict[str, Option]:
             f"name(first=1, second='text', third=True)"
         ) from None
     return parsed
+
+
+def _literal(expression: ast.expr) -> object:
+    """Return the value that is written, or `None` if it is none."""
+    try:
+        return ast.literal_eval(expression)
+    except ValueError:
+        return None
 
 
 def _load(spec: PartSpec, entry: Entry) -> Any:  # noqa: ANN401
@@ -240,11 +253,5 @@ def _call(
 
 def _check_options(spec: PartSpec, part: Callable[..., Any], first: int) -> None:
     """Refuse options that are no parameters of `part`, from its `first` one on."""
-    parameters = inspect.signature(part).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    for option in spec.options:
-        if option not in names[first:]:
-            takes = f"it takes {', '.join(names[first:])}" if names[first:] else "it takes none"
-            raise PartError(f'{spec.kind} = "{spec.name}" has no option {option}; {takes}')
+    if fault := option_fault(part, spec.options, first):
+        raise PartError(f'{spec.kind} = "{spec.name}" {fault}')

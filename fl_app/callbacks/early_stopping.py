@@ -15,7 +15,7 @@ from strategies.core.client_update import Arrays
 
 
 class FailedRoundsError(UserError):
-    """Round after round had too few updates to aggregate."""
+    """Round after round left the global model as it was."""
 
 
 class TargetReached:
@@ -121,11 +121,26 @@ class FailedRounds:
         self._in_a_row = 0 if report.aggregated else self._in_a_row + 1
         if self._in_a_row < self._limit:
             return None
-        failures = "; ".join(f"{name}: {why}" for name, why in sorted(report.failures.items()))
         raise FailedRoundsError(
-            f"{self._in_a_row} rounds in a row had too few updates to aggregate "
-            f"(max-failed-rounds); in the last one, {failures or 'nobody was asked'}"
+            f"{self._in_a_row} rounds in a row changed nothing (max-failed-rounds). In the last "
+            f"one {why_unchanged(report)}"
         )
+
+
+def why_unchanged(report: RoundReport) -> str:
+    """Say what became of a round that changed nothing: who was asked, who replied, and why."""
+    asked = report.participants
+    if not asked:
+        return f"nobody was asked to train: {report.unchanged or 'too few are connected'}"
+    replied = [one for one in asked if one.num_examples is not None or one.bytes_up > 0]
+    refused = [one for one in replied if one.failure is not None]
+    parts = [f"{len(asked)} were asked, {len(replied)} replied, {len(refused)} were refused"]
+    parts += [report.unchanged] if report.unchanged else []
+    by_reason: dict[str, list[str]] = {}
+    for name, why in sorted(report.failures.items()):
+        by_reason.setdefault(why, []).append(name)
+    parts += [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+    return "; ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The history as TensorBoard events, by PyTorch's own writer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import ERROR
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,13 @@ class TensorBoardLog:
     A failure to write is reported once, and the run goes on without events.
     """
 
-    def __init__(self, path: Path, run_config: Mapping[str, Any], first_round: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        run_config: Mapping[str, Any],
+        first_round: int = 0,
+        gave_up: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         """Open the event file.
 
         Args:
@@ -29,7 +35,9 @@ class TensorBoardLog:
             run_config: What TensorBoard shows as hyperparameters.
             first_round: The first round to come; events of an interrupted run from there on
                 are superseded.
+            gave_up: Is told why there will be no more events.
         """
+        self._tell = gave_up
         self._writer: SummaryWriter | None = None
         try:
             # purge_step makes TensorBoard forget what a killed run wrote after its checkpoint.
@@ -57,6 +65,7 @@ class TensorBoardLog:
     def _give_up(self, error: OSError) -> None:
         self._writer = None
         log(ERROR, "TensorBoard events are not written, the run goes on: %s", error)
+        self._tell(error.strerror or str(error))
 
 
 def scalars(report: RoundReport) -> dict[str, float]:

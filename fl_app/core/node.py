@@ -16,8 +16,13 @@ def participant_name(node_config: NodeConfig, config: RunConfig) -> str:
     Raises:
         ConfigError: If the node config says neither, or a partition that is none.
     """
-    name = node_config.get("name")
-    if isinstance(name, str) and name.strip():
+    name = node_config.get("name", "")
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"node config: name = {_as_toml(name)} must be a text: write it in double quotes, "
+            f'name="{_as_toml(name)}"'
+        )
+    if name.strip():
         return name.strip()
     if config.dataset == OWN_DATA:
         raise ConfigError(
@@ -46,3 +51,21 @@ def partition_id(node_config: NodeConfig, config: RunConfig) -> int:
             f"it must be a whole number from 0 to {config.num_participants - 1}"
         )
     return number
+
+
+def path_in(node_config: NodeConfig, key: str) -> str:
+    """Read a path from the node config; "" where there is none.
+
+    Raises:
+        ConfigError: If it is no text.
+    """
+    value = node_config.get(key, "")
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"node config: {key} = {_as_toml(value)} must be a path: write it in double quotes"
+        )
+    return value.strip()
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

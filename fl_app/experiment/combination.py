@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from flwr.common import Parameters
+from flwr.server.strategy import Strategy
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.plugins import HONEST, OWN_STRATEGY, part
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.privacy.noise_calibration import planned_participants
 from strategies.aggregation.base import Aggregator, as_aggregator
+from strategies.attacks import Adversary, num_adversaries
 from strategies.compression.codec import Codec
+from strategies.flower_strategies import least_results
 from strategies.part_kinds import UNCODED, WEIGHTED_MEAN
 from strategies.registry import facts_of
 
@@ -20,11 +26,21 @@ _PARTS_OF_OWN_STRATEGY = (
 
 @dataclass(frozen=True)
 class Facts:
-    """A run config with what its parts say of themselves."""
+    """A run config with what its parts say of themselves.
+
+    Attributes:
+        config: The run config.
+        codec: The part that it names; so are the others.
+        aggregator: Likewise.
+        strategy: One of Flower's, or of the user's; `None` where it is this project's.
+        adversary: `None` where nobody lies.
+    """
 
     config: RunConfig
     codec: Codec
     aggregator: Aggregator
+    strategy: Strategy | None = None
+    adversary: Adversary | None = None
 
     @property
     def own_strategy(self) -> bool:
@@ -68,8 +84,15 @@ class Facts:
 
     @property
     def least_updates(self) -> int:
-        """How few updates the aggregator is defined for."""
+        """How few updates the aggregator, or the strategy of Flower's, is defined for."""
+        if self.strategy is not None:
+            return least_results(self.strategy)
         return self.aggregator.least_updates
+
+    @property
+    def liars(self) -> int:
+        """How many participants lie, where there is an adversary."""
+        return num_adversaries(self.config.num_participants, self.config.adversary_fraction)
 
     def changed(self) -> list[str]:
         """Return the keys of the parts of delta-fedavg that are not as they are by default."""
@@ -93,6 +116,39 @@ class Rule:
     why: str
     instead: str
     applies: Callable[[Facts], bool]
+
+
+def facts_about(config: RunConfig) -> Facts:
+    """Build the parts that the rules look at.
+
+    Raises:
+        ConfigError: If one of them cannot be built.
+    """
+    return Facts(
+        config,
+        codec=part("codec", config.codec),
+        aggregator=aggregator(config.aggregator),
+        strategy=None if config.strategy == OWN_STRATEGY else _on_trial(config.strategy),
+        adversary=None if config.adversary == HONEST else part("adversary", config.adversary),
+    )
+
+
+def _on_trial(text: str) -> Strategy:
+    """Build a strategy as a run will, but for what it starts from and whom it calls."""
+    nothing: dict[str, Any] = dict.fromkeys(FLOWER_ARGUMENTS)
+    nothing |= {"fraction_fit": 1.0, "fraction_evaluate": 1.0, "min_fit_clients": 1}
+    nothing |= {"min_evaluate_clients": 1, "min_available_clients": 1}
+    nothing |= {"initial_parameters": Parameters([], "numpy.ndarray")}
+    strategy: Strategy = part("strategy", text, **nothing)
+    return strategy
+
+
+FLOWER_ARGUMENTS = (
+    *("fraction_fit", "fraction_evaluate", "min_fit_clients", "min_evaluate_clients"),
+    *("min_available_clients", "initial_parameters", "evaluate_fn", "on_fit_config_fn"),
+    *("on_evaluate_config_fn", "fit_metrics_aggregation_fn", "evaluate_metrics_aggregation_fn"),
+)
+"""What a run gives to every strategy; the run config cannot."""
 
 
 def aggregator(text: str) -> Aggregator:

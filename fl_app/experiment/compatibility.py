@@ -6,9 +6,10 @@ Checked before round 1. `python -m scripts.docgen.compatibility` writes it into
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.plugins import HONEST, OWN_DATA, part
-from fl_app.core.run_config import RunConfig
-from fl_app.experiment.combination import Facts, Rule, aggregator
+from fl_app.core.run_config import DEFAULTS, RunConfig
+from fl_app.experiment.combination import Rule, facts_about
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
+from strategies.attacks import ALittleIsEnough, largest_hidden_deviation
 from strategies.part_kinds import STATELESS
 from strategies.registry import facts_of
 
@@ -186,11 +187,36 @@ RULES: tuple[Rule, ...] = (
         lambda facts: facts.secure and facts.config.adversary != HONEST,
     ),
     Rule(
+        "adversary, and an adversary-fraction that makes nobody lie",
+        "The share of num-participants is rounded to whole participants, and is 0 here: the test "
+        "would show a defence against nobody.",
+        'raise adversary-fraction or num-participants, or set adversary = "none"',
+        lambda facts: facts.adversary is not None and facts.liars == 0,
+    ),
+    Rule(
+        "adversary-fraction, and no adversary",
+        "It says how many lie, and nothing says how.",
+        'set adversary, for instance to "sign-flip", or adversary-fraction = 0.0',
+        lambda facts: facts.adversary is None and facts.config.adversary_fraction > 0,
+    ),
+    Rule(
+        "adversary a-little-is-enough without z, and too few or too many that lie",
+        "The deviation that still finds a majority around it is 0, so all adversaries would send "
+        "the mean of their honest deltas.",
+        "set z, as in a-little-is-enough(z=1.0), or change adversary-fraction",
+        lambda facts: (
+            isinstance(facts.adversary, ALittleIsEnough)
+            and facts.adversary.z == 0
+            and facts.liars > 0
+            and largest_hidden_deviation(facts.config.num_participants, facts.liars) == 0
+        ),
+    ),
+    Rule(
         "an aggregator, and fewer participants in a round than it is defined for",
-        "Krum, for instance, takes 2 f + 3 updates or more: with fewer, every round would leave "
-        "the model as it was.",
+        "Krum, for instance, takes 2 f + 3 updates or more, and Bulyan 4 f + 3: with fewer, every "
+        "round would leave the model as it was.",
         "raise num-participants or fraction-fit, or let the aggregator count on fewer liars",
-        lambda facts: facts.own_strategy and facts.sampled < facts.least_updates,
+        lambda facts: facts.sampled < facts.least_updates,
     ),
 )
 
@@ -201,19 +227,11 @@ def check_compatibility(config: RunConfig) -> None:
     Raises:
         ConfigError: One message for all combinations refused: why, and what to change.
     """
-    facts = Facts(
-        config,
-        codec=part("codec", config.codec),
-        aggregator=aggregator(config.aggregator),
-    )
-    for kind, text in (
-        ("server-optimizer", config.server_optimizer),
-        ("server-lr-schedule", config.server_lr_schedule),
-        ("lr-schedule", config.lr_schedule),
-    ):
-        part(kind, text)
-    if config.adversary != HONEST:
-        part("adversary", config.adversary)
+    facts = facts_about(config)
+    settings = config.as_run_config()
+    for key in ("server-optimizer", "server-lr-schedule", "lr-schedule"):
+        if settings[key] != DEFAULTS[key]:  # those can be built, and one imports PyTorch
+            part(key, settings[key])
     faults = [
         f"run config: {rule.what} cannot be combined. {rule.why} Instead: {rule.instead}"
         for rule in RULES

@@ -5,9 +5,9 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
-from logging import INFO
+from logging import ERROR, INFO
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,23 @@ from torch import nn
 
 from fl_app.callbacks.best_model import BestModel
 from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
+from fl_app.callbacks.early_stopping import why_unchanged
 from fl_app.callbacks.progress import format_duration
-from fl_app.core.errors import ResumeError
+from fl_app.core.errors import ResumeError, UserError
 from fl_app.core.run_config import RunConfig
+from fl_app.experiment.saved_models import SavedModels
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.records import RoundReport
-from fl_app.results.run_directory import (
-    BEST_MODEL,
-    MODEL,
-    RunDirectory,
-    config_digest,
-    weights_digest,
-)
+from fl_app.results.run_directory import RunDirectory, config_digest, weights_digest
 from fl_app.tasks.parameters import state_arrays
 from fl_app.tasks.server_data import ServerData
-from strategies.core.client_update import Arrays
 
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
+_ROUNDS_NAMED = 10
+
+
+class RunFailedError(UserError):
+    """A run that came to its end and has nothing to show for it, or not where it should be."""
 
 
 @dataclass
@@ -46,6 +46,7 @@ class Run:
         model: A model of the kind that is trained.
         directory: Where results go.
         privacy: Differential privacy, where it is on.
+        not_written: Which results are not in the directory, why, and where they are instead.
         earlier_seconds: What earlier parts of a resumed run have taken.
     """
 
@@ -54,6 +55,7 @@ class Run:
     model: nn.Module
     directory: RunDirectory
     privacy: Privacy | None = None
+    not_written: str | None = None
     earlier_seconds: float = 0.0
     _start: float = field(default_factory=time.monotonic)
 
@@ -93,19 +95,19 @@ class Run:
         partition = self.data.partition
         return run_identity(settings, "" if partition is None else partition.sha256)
 
-    def keep_best(self, weights: Arrays) -> None:
-        """Write a round's weights as the best model."""
-        self._write_model(BEST_MODEL, weights)
+    @cached_property
+    def models(self) -> SavedModels:
+        """The final and the best model, as they are saved."""
+        return SavedModels(self.directory, partial(state_arrays, self.model), self._model_metadata)
 
-    def _write_model(self, name: str, weights: Arrays) -> None:
-        metadata = {
+    def _model_metadata(self) -> dict[str, str]:
+        return {
             "model": self.config.model,
             "dataset": self.data.name,
             "classes": json.dumps(list(self.data.class_names)),
             "mean": repr(self.data.mean),
             "std": repr(self.data.std),
         }
-        self.directory.write_tensors(name, state_arrays(self.model, weights), metadata)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of config, partition and, once there are any, weights."""
@@ -115,6 +117,33 @@ class Run:
             digests["weights"] = weights_digest(self.directory.weights)
         return digests
 
+    def ended_by(self, reason: str) -> str:
+        """Return why the run ended, and how many of its rounds have changed nothing."""
+        rounds = [report for report in self.directory.reports if report.server_round > 0]
+        idle = [report.server_round for report in rounds if not report.aggregated]
+        if not idle:
+            return reason
+        if len(idle) == len(rounds):
+            return (
+                f"{reason}, but no round changed the model, which is the initial one; in the last "
+                f"round {why_unchanged(rounds[-1])}"
+            )
+        which = ", ".join(map(str, idle[:_ROUNDS_NAMED]))
+        more = ", ..." if len(idle) > _ROUNDS_NAMED else ""
+        return f"{reason}; {len(idle)} of {len(rounds)} rounds changed nothing: {which}{more}"
+
+    def check_outcome(self, reason: str) -> None:
+        """Refuse to call a run a success that has learned nothing, or whose files are missing.
+
+        Raises:
+            RunFailedError: If no round changed the model, or `write_results` could not write all.
+        """
+        reports = self.directory.reports
+        faults = [] if self.not_written is None else [self.not_written]
+        trained = [report for report in reports if report.server_round > 0]
+        if faults or (trained and not any(report.aggregated for report in trained)):
+            raise RunFailedError("; ".join([reason, *faults]))
+
     def write_results(self, reason: str, best: BestModel) -> None:
         """Write model, plots and summary, and tell where they are.
 
@@ -122,12 +151,17 @@ class Run:
             reason: Why the run ended.
             best: Knows the best round.
         """
-        directory, weights = self.directory, self.directory.weights
+        directory = self.directory
+        self.models.write_final()
         self._write_plots()
-        if weights is not None:
-            self._write_model(MODEL, weights)
-        summary = self._summary(reason, best)
+        self.models.tidy()
+        now = directory.second_place.now
+        not_written = {name: str(now[name]) if name in now else None for name in directory.rescue()}
+        summary = self._summary(reason, best) | {"not_written": not_written}
         directory.write_json("summary.json", summary)
+        if reasons := directory.rescue():  # the summary may be among them now
+            self.not_written = directory.second_place.tell(directory.path, reasons)
+            log(ERROR, "%s", self.not_written)
         log(INFO, "ended after %s: %s", format_duration(summary["seconds"]), reason)
         for name, digest in summary["sha256"].items():
             if digest:  # participants with data of their own have no common partition
@@ -168,6 +202,7 @@ class Run:
             "federated": asdict(last.federated) if last and last.federated else None,
             "best": {"round": best.best_round, str(best.objective): best.best},
             "privacy": None if self.privacy is None else self.privacy.summary(),
+            "unchanged_rounds": sum(r.server_round > 0 and not r.aggregated for r in reports),
             "failures": sum(len(report.failures) for report in reports),
             "bytes_up": sum(report.bytes_up for report in reports),
             "bytes_down": sum(report.bytes_down for report in reports),

@@ -18,6 +18,10 @@ _POLL_SHARE = 0.02
 _POLL_MIN_SECONDS = 0.005
 _POLL_MAX_SECONDS = 0.25
 
+# How long a message lives that nothing else ends: ten years. Without a time to live Flower gives a
+# message 12 hours, after which neither the node nor the server may have it.
+FOR_EVER_SECONDS = 10 * 365 * 24 * 3600.0
+
 # Flower puts whole tracebacks into a reason; the first line says what happened.
 _REASON_LENGTH = 500
 
@@ -75,7 +79,8 @@ def exchange(
         instructions: At most one per participant.
         message_type: What is asked for.
         group_id: The round, for Flower's own records.
-        deadline: Seconds to wait for replies; `None` waits as long as it takes.
+        deadline: Seconds to wait for replies; `None` waits as long as it takes, and a message
+            then lives for `FOR_EVER_SECONDS`.
         enough: Replies without a failure that end the exchange before all are there.
         window: Look only for replies to so many instructions, counted from the first that is not
             answered, and leave the others in Flower's keeping: who handles replies in the order
@@ -154,7 +159,7 @@ class _Pending:
                 dst_node_id=instruction.proxy.node_id,
                 message_type=self._message_type.value,
                 group_id=self._group_id,
-                ttl=left,
+                ttl=FOR_EVER_SECONDS if left is None else left,
             )
             for _, instruction in batch
         ]

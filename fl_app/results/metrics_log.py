@@ -9,7 +9,7 @@ from typing import Any
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 
 SCHEMA_VERSION = 1
-_NOT_ALWAYS_THERE = ("epsilon", "clip_norm")  # earlier releases did not write them
+_NOT_ALWAYS_THERE = ("epsilon", "clip_norm", "unchanged")  # earlier releases did not write them
 
 
 def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:

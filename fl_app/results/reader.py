@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,28 @@ def model_file(path: Path, best: bool = False) -> Path:
         if (path / name).is_file():
             return path / name
     raise UserError(f"{path} holds no {' or '.join(wanted)}")
+
+
+def which_model(file: Path, metadata: Mapping[str, str]) -> str:
+    """Say which of its run's models a file is, and what became of one that should be there."""
+    kinds = {MODEL: "the final model", BEST_MODEL: "the best model"}
+    parts = [kinds.get(file.name, "a model")]
+    if of := metadata.get("round"):
+        parts[0] += f", after round {of}" if of != "0" else ", untrained: that of round 0"
+    if file.name not in kinds:
+        return parts[0]
+    if not (file.parent / SUMMARY).is_file():
+        return f"{parts[0]}; the run goes on, or was killed"
+    summary = _read_object(file.parent / SUMMARY)
+    best = (summary.get("best") or {}).get("round")
+    if file.name == BEST_MODEL and of is not None and str(best) != of:
+        parts.append(f"the best round was {best}, whose model is not here")
+    if file.name == BEST_MODEL and not (file.parent / MODEL).exists():
+        parts.append("the final model is not here")
+    for name, now in (summary.get("not_written") or {}).items():
+        if name in kinds:
+            parts.append(f"the run could not write its {name} here; it is {now or 'lost'}")
+    return "; ".join(parts)
 
 
 def load_model(

@@ -54,6 +54,7 @@ class RoundReport:
     Attributes:
         server_round: The round, 1-based; 0 is the initial model.
         aggregated: Whether the round changed the global model.
+        unchanged: Why it did not, though participants were asked to train.
         relative_update: |w_{t+1} - w_t| / |w_t|, in Euclidean norms; 0 if nothing changed.
         central: Evaluation on the server's test set, if it has one.
         federated: Evaluation by the participants on their own test examples, if asked for.
@@ -84,6 +85,7 @@ class RoundReport:
     bytes_down: int = 0
     fit_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    unchanged: str | None = None
 
     @property
     def seconds(self) -> float:

@@ -22,7 +22,7 @@ import os
 from collections.abc import Callable, Mapping
 from logging import ERROR
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -34,23 +34,35 @@ from fl_app.core.atomic_io import append_durably, write_atomically
 from fl_app.core.errors import UserError
 from fl_app.results.metrics_log import decode_rounds, encode_round, finite_or_null
 from fl_app.results.records import RoundReport
+from fl_app.results.second_place import SecondPlace, Write
 from strategies.core.client_update import Arrays
 
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
 BEST_MODEL = "best.safetensors"
+ROUND = "round"
+"""In the metadata of a model: after which round these were the weights."""
+
+
+class _Unwritten(NamedTuple):
+    """A file that could not be written: why, and what would write it; `None` if nothing would."""
+
+    reason: str
+    write: Write | None
 
 
 class RunDirectory:
     """Writes a run's results as they come; a hook of the workflow.
 
     A failure to write (a full disk, a folder that lost its permissions) is reported, and
-    the run goes on: what is in memory is worth more than the file.
+    the run goes on: what is in memory is worth more than the file. It is remembered, so that
+    `rescue` can try again in the end, and elsewhere.
 
     Attributes:
         path: The absolute path of the directory.
         reports: Every round so far, round 0 included.
         weights: The global weights after the latest of them.
+        second_place: Where `rescue` puts what this directory does not take.
     """
 
     def __init__(self, path: Path, resume: bool = False) -> None:
@@ -66,6 +78,9 @@ class RunDirectory:
         self.path = path
         self.reports: list[RoundReport] = []
         self.weights: Arrays | None = None
+        self.second_place = SecondPlace()
+        self._unsaved_rows = ""
+        self._unwritten: dict[str, _Unwritten] = {}
         try:
             path.mkdir(parents=True, exist_ok=resume)
             self._lock = FileLock(path / ".lock", timeout=0)
@@ -108,11 +123,17 @@ class RunDirectory:
         self.weights = weights
 
     def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
-        """Append the round to `metrics.jsonl`; never ends the run."""
+        """Append the round, and those that could not be, to `metrics.jsonl`; never ends the run."""
         self.reports.append(report)
         self.weights = weights
-        self._try(METRICS, lambda path: append_durably(path, encode_round(report)))
+        self._unsaved_rows += encode_round(report)
+        self._append_rows()
         return None
+
+    def _append_rows(self, again: bool = False) -> None:
+        rows = self._unsaved_rows
+        if self._try(METRICS, lambda path: append_durably(path, rows), again):
+            self._unsaved_rows = ""
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
@@ -132,15 +153,53 @@ class RunDirectory:
         return self._try(name, lambda path: write_atomically(path, content))
 
     def write_plot(self, name: str, draw: Callable[[Path], None]) -> None:
-        """Let `draw` write a picture to the path that it is given."""
-        self._try(name, draw)
+        """Let `draw` write a picture to the path that it is given; a run never ends by one."""
 
-    def _try(self, name: str, write: Callable[[Path], None]) -> bool:
+        def whole(path: Path) -> None:
+            partial = path.with_name(f".partial-{path.name}")
+            try:
+                draw(partial)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+        try:
+            self._try(name, whole)
+        except Exception as error:  # what a library makes of numbers that nobody had thought of
+            log(ERROR, "%s was not written, the run goes on: %r", self.path / name, error)
+            self.gave_up(name, repr(error))
+
+    def gave_up(self, name: str, reason: str) -> None:
+        """Note that something of the results will not be there, which has been logged."""
+        self._unwritten[name] = _Unwritten(reason, None)
+
+    def rescue(self) -> dict[str, str]:
+        """Try once more to write what could not be written, here, and then in `second_place`.
+
+        Returns:
+            Why a file is not in this directory, by its name.
+        """
+        if self._unsaved_rows:
+            self._append_rows(again=True)
+        files = {name: write for name, (_, write) in self._unwritten.items() if write is not None}
+        for name, write in files.items():
+            if name != METRICS:
+                self._try(name, write, again=True)
+        if METRICS in self._unwritten:  # elsewhere there are no rows to append to
+            text = "".join(map(encode_round, self.reports)).encode()
+            files[METRICS] = lambda path: write_atomically(path, text)
+        self.second_place.take({n: write for n, write in files.items() if n in self._unwritten})
+        return {name: reason for name, (reason, _) in self._unwritten.items()}
+
+    def _try(self, name: str, write: Write, again: bool = False) -> bool:
         try:
             write(self.path / name)
         except OSError as error:
-            log(ERROR, "%s was not written, the run goes on: %s", self.path / name, error)
+            if not again:
+                log(ERROR, "%s was not written, the run goes on: %s", self.path / name, error)
+            self._unwritten[name] = _Unwritten(error.strerror or str(error), write)
             return False
+        self._unwritten.pop(name, None)
         return True
 
 

@@ -149,6 +149,7 @@ class Phases:
             epsilon=None if spent is None else spent.epsilon,
             clip_norm=None if before is None else before.clip_norm,
             seconds=trained.seconds + time.monotonic() - start,
+            unchanged=self._strategy.unchanged() if new_weights is None else None,
         )
 
     def evaluate(self, server_round: int, weights: GlobalWeights) -> EvaluateResult:
@@ -190,8 +191,10 @@ class Phases:
         bytes_down: int,
     ) -> EvaluateResult:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
+        # Flower's strategies divide by the number of examples, which may be 0 for all of them.
+        usable = [(proxy, result) for proxy, result in results if result.num_examples > 0]
         loss, metrics = self._strategy.flower.aggregate_evaluate(
-            server_round=server_round, results=list(results), failures=as_exceptions(replies)
+            server_round=server_round, results=usable, failures=as_exceptions(replies)
         )
         score = None
         if loss is not None:

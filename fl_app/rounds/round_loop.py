@@ -202,6 +202,7 @@ def _aggregate(
     report = RoundReport(
         server_round=trained.server_round,
         aggregated=fit.weights is not None,
+        unchanged=fit.unchanged,
         relative_update=_relative_update(weights, new_weights),
         train_loss=fit.train_loss,
         train_accuracy=fit.train_accuracy,

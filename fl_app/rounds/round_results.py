@@ -38,6 +38,7 @@ class AggregateResult:
 
     Attributes:
         weights: The new global weights; `None` leaves the global model as it was.
+        unchanged: Why it does.
         participants: Everybody who was asked, sorted.
         train_loss: Mean training loss over the examples of those whose update counted.
         train_accuracy: Likewise.
@@ -53,6 +54,7 @@ class AggregateResult:
     epsilon: float | None
     clip_norm: float | None
     seconds: float
+    unchanged: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,20 @@
 """A strategy as a round sees it: weights as arrays, replies one by one."""
 
 from collections.abc import Sequence
+from logging import WARNING
 from typing import Any, Protocol
 
 from flwr.common import FitIns, FitRes, Scalar
+from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Strategy
 
 from strategies.aggregation.base import PrivacySpent
-from strategies.core.client_update import Arrays
-from strategies.core.npy import GlobalWeights
+from strategies.core.client_update import Arrays, ClientUpdate, UpdateError, check_update
+from strategies.core.clients import participant_of
+from strategies.core.finite import all_finite
+from strategies.core.npy import GlobalWeights, decode_arrays
 from strategies.delta_fedavg import DeltaFedAvg
 from strategies.update_collector import FitResults
 
@@ -52,6 +56,10 @@ class RoundStrategy(Protocol):
 
     def rejections(self) -> dict[str, str]:
         """Return whose updates the latest round refused, with the reasons."""
+        ...
+
+    def unchanged(self) -> str | None:
+        """Return why the latest round left the model as it was; `None` if it did not."""
         ...
 
     def privacy_spent(self) -> PrivacySpent | None:
@@ -111,6 +119,10 @@ class DeltaRounds:
         """See `RoundStrategy`."""
         return {error.participant: error.reason for error in self._strategy.rejections}
 
+    def unchanged(self) -> str | None:
+        """See `RoundStrategy`."""
+        return self._strategy.refusal
+
     def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
         """See `RoundStrategy`."""
         evaluate = self._strategy.evaluate_fn
@@ -118,17 +130,25 @@ class DeltaRounds:
 
 
 class FlowerRounds:
-    """Any strategy of Flower's: replies are held until the round ends, weights are bytes to it."""
+    """Any strategy of Flower's: replies are held until the round ends, weights are bytes to it.
+
+    Flower's strategies check nothing, so the weights that participants return are checked here as
+    deltas are by `DeltaFedAvg`, and what a strategy raises ends the round, not the run.
+    """
 
     def __init__(self, strategy: Strategy) -> None:
         self.flower = strategy
+        self._weights: GlobalWeights | None = None
         self._results: FitResults = []
+        self._rejections: dict[str, str] = {}
+        self._unchanged: str | None = None
 
     def begin_round(
         self, server_round: int, weights: GlobalWeights, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """See `RoundStrategy`."""
-        self._results = []
+        self._weights, self._results = weights, []
+        self._rejections, self._unchanged = {}, None
         return self.flower.configure_fit(
             server_round=server_round,
             parameters=weights.parameters,
@@ -140,8 +160,28 @@ class FlowerRounds:
         return None
 
     def receive(self, server_round: int, proxy: ClientProxy, result: FitRes) -> None:
-        """See `RoundStrategy`."""
+        """See `RoundStrategy`; what is refused is logged by name."""
+        # One that is derived from DeltaFedAvg gets deltas, and checks them itself.
+        if not isinstance(self.flower, DeltaFedAvg):
+            try:
+                self._check(proxy, result)
+            except UpdateError as error:
+                log(WARNING, "%s", error)
+                self._rejections[error.participant] = error.reason
+                return
         self._results.append((proxy, result))
+
+    def _check(self, proxy: ClientProxy, result: FitRes) -> None:
+        participant = participant_of(proxy)
+        try:
+            arrays = decode_arrays(result.parameters.tensors)
+        except ValueError as error:
+            raise UpdateError(participant, str(error)) from error
+        # Flower's strategies may change the dtype of the weights, participants go by their model's.
+        check_update(ClientUpdate(participant, arrays, result.num_examples), like=arrays)
+        weights = arrays if self._weights is None else self._weights.arrays
+        if [array.shape for array in arrays] != [array.shape for array in weights]:
+            raise UpdateError(participant, "its arrays differ in number or shape from the model's")
 
     def receive_sum(self, server_round: int, results: FitResults, mean: Arrays) -> None:
         """Refuse: these strategies aggregate weights, one by one."""
@@ -152,14 +192,37 @@ class FlowerRounds:
     ) -> tuple[GlobalWeights | None, Metrics]:
         """See `RoundStrategy`."""
         results, self._results = self._results, []
-        parameters, metrics = self.flower.aggregate_fit(
-            server_round=server_round, results=results, failures=failures
-        )
-        return None if parameters is None else GlobalWeights.decode(parameters), metrics
+        try:
+            parameters, metrics = self.flower.aggregate_fit(
+                server_round=server_round,
+                results=results,
+                failures=[*failures, *map(RuntimeError, self._rejections.values())],
+            )
+        except Exception as error:  # whatever a strategy that is not ours may raise
+            return self._leave(server_round, f"{type(error).__name__}: {error}")
+        if parameters is None:
+            derived = self.flower.refusal if isinstance(self.flower, DeltaFedAvg) else None
+            reason = derived or f"{len(results)} valid updates made no aggregate"
+            return self._leave(server_round, reason)
+        new_weights = GlobalWeights.decode(parameters)
+        if not all_finite(new_weights.arrays):
+            return self._leave(server_round, "the aggregate is not finite")
+        return new_weights, metrics
+
+    def _leave(self, server_round: int, reason: str) -> tuple[None, Metrics]:
+        self._unchanged = reason
+        log(WARNING, "round %s changes nothing: %s", server_round, reason)
+        return None, {}
 
     def rejections(self) -> dict[str, str]:
-        """See `RoundStrategy`: these strategies refuse nothing by name."""
-        return {}
+        """See `RoundStrategy`."""
+        if isinstance(self.flower, DeltaFedAvg):
+            return {error.participant: error.reason for error in self.flower.rejections}
+        return self._rejections
+
+    def unchanged(self) -> str | None:
+        """See `RoundStrategy`."""
+        return self._unchanged
 
     def privacy_spent(self) -> PrivacySpent | None:
         """See `RoundStrategy`: privacy is a part of this project's own strategy."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.node import NodeConfig, participant_name, partition_id
+from fl_app.core.node import NodeConfig, participant_name, partition_id, path_in
 from fl_app.core.paths import absolute_path, resolve_data_dir
 from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
@@ -47,15 +47,15 @@ def _told(dataset: str, config: RunConfig) -> str:
 
 
 def _own_data_spec(node_config: NodeConfig, config: RunConfig) -> OwnDataSpec:
-    data, test_data = node_config.get("data"), node_config.get("test-data")
+    data, test_data = path_in(node_config, "data"), path_in(node_config, "test-data")
     if not data:
         raise ConfigError(
             "node config: data is missing; a participant with its own data is started with "
             '--node-config \'name="<who>" data="<absolute path>"\''
         )
     return OwnDataSpec(
-        data=absolute_path("node config: data", str(data)),
-        test_data=absolute_path("node config: test-data", str(test_data)) if test_data else None,
+        data=absolute_path("node config: data", data),
+        test_data=absolute_path("node config: test-data", test_data) if test_data else None,
         class_names=class_names(config),
         image_shape=image_shape(config),
         mean=config.image_mean,

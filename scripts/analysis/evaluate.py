@@ -16,7 +16,7 @@ from fl_app.core.errors import UserError
 from fl_app.core.paths import resolve_data_dir
 from fl_app.core.plugins import told_as_config_error
 from fl_app.data.datasets import Dataset, load_dataset
-from fl_app.results.reader import load_model, model_file
+from fl_app.results.reader import load_model, model_file, which_model
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
 from strategies.registry import is_path
 
@@ -89,6 +89,7 @@ def _run(options: argparse.Namespace) -> None:
 
     trained_on = metadata.get("dataset")
     print(f"model     {file}")
+    print(f"is        {which_model(file, metadata)}")
     print(f"test set  {name}" + (f" (trained on {trained_on})" if trained_on != name else ""))
     print(f"examples  {result.num_examples:,}")
     print(f"accuracy  {result.accuracy:.2%}")

@@ -16,7 +16,7 @@ from torch import nn
 
 from fl_app.core.errors import UserError
 from fl_app.data.tensor_dataset import normalise
-from fl_app.results.reader import load_model, model_file
+from fl_app.results.reader import load_model, model_file, which_model
 from fl_app.training.local_training import predict
 
 _SIDE = 28
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"model {file}, trained on {metadata.get('dataset', 'an unknown data set')}")
+    print(f"is {which_model(file, metadata)}")
     failed = False
     for path in options.images:
         try:

@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from scripts.deployment.host_names import host_fault, is_ip_address
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CLOCK_SKEW = datetime.timedelta(minutes=5)
 
@@ -76,7 +78,8 @@ def make_server(
         The paths of certificate and key.
 
     Raises:
-        CertificateError: If either file is there already, or the authority is not.
+        CertificateError: If either file is there already, the authority is not, or a host is
+            neither a DNS name nor an IP address.
     """
     certificate, key = folder / "server.crt", folder / "server.key"
     _refuse_to_overwrite(certificate, key)
@@ -166,14 +169,11 @@ def _key_usage(authority: bool) -> x509.KeyUsage:
 
 
 def _alternative_name(host: str) -> x509.GeneralName:
-    try:
+    if fault := host_fault(host):
+        raise CertificateError(f"no certificate can be made for the host {host!r}: {fault}")
+    if is_ip_address(host):
         return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(host)
-    except ValueError:
-        raise CertificateError(f"{host!r} is neither a DNS name (in ASCII) nor an IP") from None
+    return x509.DNSName(host)
 
 
 def _load_authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

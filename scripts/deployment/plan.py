@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.deployment.host_names import host_fault
 from scripts.launcher.run_config import UsageError, Value, add_run_options, settle_run_config
 
 _OWN_DATA = "own"
@@ -67,13 +68,16 @@ def plan_federation(arguments: Sequence[str], cwd: Path) -> FederationPlan:
     """
     options, rest = _parser().parse_known_args(arguments)
     own = tuple(_own_node(text, cwd, check=not options.print) for text in options.node)
+    for host in options.host or []:
+        if fault := host_fault(host):
+            raise UsageError(f"--host {host!r}: {fault}")
     imposed: dict[str, Value] = {}
     if own:
         if options.participants not in (None, len(own)):
             raise UsageError(f"--participants {options.participants}, but {len(own)} times --node")
         _refuse_equal_names(own)
         imposed = {"dataset": _OWN_DATA, "num-participants": len(own)}
-    app, overrides, fused = settle_run_config(options, cwd, imposed)
+    app, overrides, fused = settle_run_config(options, cwd, imposed, elsewhere=options.print)
     if not own and fused.get("dataset") == _OWN_DATA:
         raise UsageError("with dataset = 'own', name each participant's data: --node NAME=PATH")
     return FederationPlan(

@@ -78,6 +78,11 @@ def plan_launch(arguments: Sequence[str], cwd: Path) -> LaunchPlan:
     """
     options, rest = _parser().parse_known_args(arguments)
     app, overrides, fused = settle_run_config(options, cwd)
+    if fused.get("dataset") == "own":
+        raise UsageError(
+            "dataset = 'own' is for participants with a name and data of their own, and simulated "
+            "ones have neither; use scripts/federation --node NAME=DATA, or another data set"
+        )
     cores = os.cpu_count() or 1
     if options.ray_address == "local" and options.cpus_per_client > cores:
         raise UsageError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from scripts.launcher.toml_text import TomlError, pair_fault, read_file
 from scripts.processes.flower_cli import PAIR, default_config, parse_run_config
 from scripts.repository import REPOSITORY
 
@@ -51,6 +52,7 @@ def settle_run_config(
     options: argparse.Namespace,
     cwd: Path,
     imposed: Mapping[str, Value] | None = None,
+    elsewhere: bool = False,
 ) -> tuple[Path, dict[str, Value], dict[str, Value]]:
     """Work out and check the run config that the options of `add_run_options` ask for.
 
@@ -58,6 +60,7 @@ def settle_run_config(
         options: The parsed options.
         cwd: Folder against which relative paths are resolved.
         imposed: What wins over everything else.
+        elsewhere: Whether it is for other machines, on which the user's own parts lie.
 
     Returns:
         Folder of the app; the keys that differ from its defaults, paths absolute; all keys.
@@ -81,7 +84,7 @@ def settle_run_config(
     overrides |= _absolute_paths(overrides, cwd)
     fused = defaults | overrides
     if app == REPOSITORY:
-        _check_values(fused)
+        _check_values(fused, elsewhere)
     return app, overrides, fused
 
 
@@ -116,19 +119,27 @@ def _defaults(app: Path) -> dict[str, Any]:
 def _read_overrides(text: str, cwd: Path) -> dict[str, Value]:
     """Read one `--run-config`: a TOML file, or key=value pairs."""
     if text.endswith(".toml"):
-        text = str(cwd / Path(text).expanduser())
-    elif leftover := PAIR.sub("", text).strip():
+        return _read_file(cwd / Path(text).expanduser())
+    if leftover := PAIR.sub("", text).strip():
         # Flower would ignore what is not a pair, silently.
         raise UsageError(f"--run-config: {leftover!r} is not of the form key=value")
+    for pair in PAIR.finditer(text):
+        if fault := pair_fault(pair[0]):
+            raise UsageError(f"--run-config: cannot read {fault}")
     try:
         return parse_run_config(text)
-    except OSError as error:
-        raise UsageError(f"--run-config: cannot read {text}: {error.strerror}") from error
     except Exception as error:  # Flower raises its command line's own exceptions here
-        raise UsageError(
-            f"--run-config: cannot read {text!r}; write TOML values, texts in double quotes: "
-            "--run-config 'seed=1 model=\"simple-cnn\"'"
-        ) from error
+        raise UsageError(f"--run-config: cannot read {text!r}: {error}") from error
+
+
+def _read_file(path: Path) -> dict[str, Value]:
+    try:
+        values: dict[str, Value] = read_file(path)
+    except OSError as error:
+        raise UsageError(f"--run-config: cannot read {path}: {error.strerror}") from error
+    except TomlError as error:
+        raise UsageError(f"--run-config: cannot read {path}: {error}") from error
+    return values
 
 
 def _settings_of(run_directory: Path) -> dict[str, Value]:
@@ -169,11 +180,14 @@ def _absolute_paths(overrides: Mapping[str, Value], cwd: Path) -> dict[str, Valu
     }
 
 
-def _check_values(config: Mapping[str, Value]) -> None:
+def _check_values(settings: Mapping[str, Value], elsewhere: bool) -> None:
     from fl_app.core.errors import ConfigError
     from fl_app.core.run_config import RunConfig
 
     try:
-        RunConfig.from_run_config(config)
+        config = RunConfig.from_run_config(settings)
+        from fl_app.experiment.preflight import check_before_start  # imports Flower
+
+        check_before_start(config, import_own=not elsewhere)
     except ConfigError as error:
         raise UsageError(str(error)) from error

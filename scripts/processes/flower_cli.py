@@ -128,12 +128,11 @@ def default_config(app: Path) -> dict[str, Any]:
 
 
 def parse_run_config(text: str) -> dict[str, Any]:
-    """Read what `flwr run --run-config` takes: a TOML file, or key=value pairs.
+    """Read the key=value pairs that `flwr run --run-config` takes.
 
     Flower ignores what is no pair, without a word; `PAIR` finds it.
 
     Raises:
-        OSError: If the file cannot be read.
         Exception: Those of Flower's command line, if the values are not TOML.
     """
     from flwr.common.config import parse_config_args

@@ -80,6 +80,10 @@ class Aggregator:
         """Whether a participant may send its weights instead of a delta."""
         return True
 
+    def without_effect(self, num_updates: int) -> str | None:
+        """Say why it does no more than a plain mean with so many updates; `None` if it does."""
+        return None
+
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate all updates of a round.
 
@@ -170,7 +174,7 @@ class FunctionAggregator(Aggregator):
 
 
 _OFFERS = (
-    *("needs_local_steps", "least_updates", "takes_weights"),
+    *("needs_local_steps", "least_updates", "without_effect", "takes_weights"),
     *("begin", "before_round", "charge", "load_state"),
 )
 

@@ -39,6 +39,10 @@ class GeometricMedian(Aggregator):
                 f"{self.tolerance} and smoothing = {self.smoothing} more than 0"
             )
 
+    def without_effect(self, num_updates: int) -> str | None:
+        """See `Aggregator`: between two points every point is as near to both together."""
+        return "of two updates it is their mean" if num_updates == 2 else None
+
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `weighted_mean` for arguments, result and errors."""
         check_same_form(updates)

@@ -66,6 +66,13 @@ class MultiKrum(Aggregator):
         """The fewest updates that it is defined for."""
         return max(2 * self.num_malicious + 3, self.num_selected)
 
+    def without_effect(self, num_updates: int) -> str | None:
+        """See `Aggregator`: it does nothing where it selects all updates."""
+        selected = self.num_selected or num_updates - self.num_malicious
+        if selected < num_updates:
+            return None
+        return f"it selects {selected} of {num_updates} updates, and so leaves out none"
+
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `Krum` for arguments, result and errors."""
         _check_enough(updates, self.least_updates, self.num_malicious)

@@ -55,6 +55,12 @@ class TrimmedMean(Aggregator):
         if not 0 <= self.trim_fraction < 0.5:
             raise ValueError(f"trim_fraction = {self.trim_fraction} must be in [0, 0.5)")
 
+    def without_effect(self, num_updates: int) -> str | None:
+        """See `Aggregator`: it does nothing where it cuts off less than one update."""
+        if int(self.trim_fraction * num_updates) > 0:
+            return None
+        return f"trim_fraction = {self.trim_fraction} of {num_updates} updates cuts off none"
+
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `coordinate_median` for arguments, result and errors."""
         check_same_form(updates)

@@ -105,15 +105,27 @@ def _after_the_ledger_is_saved(pass_or_die: Callable[[], None]) -> None:
     run_privacy.write_atomically = dying_ledger  # type: ignore[attr-defined]
 
 
+def _after_the_best_model_is_written(pass_or_die: Callable[[], None]) -> None:
+    write_atomically = run_directory.write_atomically  # type: ignore[attr-defined]
+
+    def dying_write(path: Path, content: bytes) -> None:
+        write_atomically(path, content)
+        if path.name == "best.safetensors":
+            pass_or_die()
+
+    run_directory.write_atomically = dying_write  # type: ignore[attr-defined]
+
+
 _ARRANGE: dict[str, Callable[[Callable[[], None]], None]] = {
     "train": _in_the_middle_of_a_round,
     "metrics": _between_history_and_checkpoint,
     "partial": _half_way_through_a_checkpoint,
     "replace": _before_a_whole_checkpoint_is_renamed,
     "ledger": _after_the_ledger_is_saved,
+    "best": _after_the_best_model_is_written,
 }
-POINTS = tuple(point for point in _ARRANGE if point != "ledger")
-"""Those that every run comes to: a ledger is only in a private one."""
+POINTS = tuple(point for point in _ARRANGE if point not in ("ledger", "best"))
+"""Those that every run comes to in every round: a ledger is only in a private one."""
 
 
 if __name__ == "__main__":

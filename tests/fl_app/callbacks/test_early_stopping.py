@@ -14,6 +14,7 @@ from fl_app.callbacks.early_stopping import (
     TimeBudget,
     replay,
     stop_conditions,
+    why_unchanged,
 )
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 from strategies.core.client_update import Arrays
@@ -112,6 +113,24 @@ def test_failed_rounds_in_a_row_end_the_run_with_the_failures_by_name():
     assert condition.after_round(failed, WEIGHTS) is None
     with pytest.raises(FailedRoundsError, match=r"2 rounds in a row .* 7: no reply"):
         condition.after_round(failed, WEIGHTS)
+
+
+def test_a_failed_round_says_who_was_asked_who_replied_and_why_it_changed_nothing():
+    people = (
+        ParticipantReport("0", num_examples=5, bytes_up=8),
+        ParticipantReport("1", num_examples=5, bytes_up=8, failure="it is not finite"),
+        ParticipantReport("2", failure="no reply"),
+        ParticipantReport("3", failure="no reply"),
+    )
+    refused = replace(report(1, aggregated=False), participants=people, unchanged="it overflows")
+
+    assert why_unchanged(refused) == (
+        "4 were asked, 2 replied, 1 were refused; it overflows; 1: it is not finite; 2, 3: no reply"
+    )
+    with pytest.raises(FailedRoundsError, match="In the last one 4 were asked, 2 replied"):
+        FailedRounds(1).after_round(refused, WEIGHTS)
+    nobody = report(1, aggregated=False)
+    assert why_unchanged(nobody) == "nobody was asked to train: too few are connected"
 
 
 def test_conditions_are_off_by_default_but_for_failed_rounds():

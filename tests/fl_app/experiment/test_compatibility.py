@@ -1,11 +1,17 @@
 from typing import Any
 
 import pytest
+from flwr.server.strategy import FedAvg
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
+from fl_app.experiment.combination import FLOWER_ARGUMENTS
 from fl_app.experiment.compatibility import RULES, check_compatibility, compatibility_table
+from fl_app.experiment.strategy import build_strategy
+from fl_app.tasks.registry import build_model
+from fl_app.tasks.server_data import ServerData
 from scripts.repository import default_run_config
+from strategies.part_kinds import KINDS
 
 PRIVATE: dict[str, Any] = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
 DISTRIBUTED: dict[str, Any] = PRIVATE | {"privacy": "distributed"}
@@ -56,6 +62,34 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("secure-aggregation, and over-selection", SECURE | {"over-selection": 0.2}),
     ("secure-aggregation, and a strategy of Flower's", SECURE | {"strategy": "FedAvg"}),
     ("secure-aggregation, and adversary", SECURE | {"adversary": "sign-flip"}),
+    ("adversary, and an adversary-fraction", {"adversary": "sign-flip"}),
+    (
+        "adversary, and an adversary-fraction",  # 0.05 * 10 is rounded to 0
+        {"adversary": "label-flip", "adversary-fraction": 0.05},
+    ),
+    ("adversary-fraction, and no adversary", {"adversary-fraction": 0.3}),
+    (
+        "adversary a-little-is-enough without z",  # 1 of 5: half of the honest are around it
+        {
+            "adversary": "a-little-is-enough",
+            "adversary-fraction": 0.2,
+            "num-participants": 5,
+        },
+    ),
+    (
+        "adversary a-little-is-enough without z",  # a majority lies
+        {"adversary": "a-little-is-enough", "adversary-fraction": 0.6},
+    ),
+    ("an aggregator, and fewer", {"strategy": "Bulyan(num_malicious_clients=2)"}),  # 11 of 10
+    (
+        "an aggregator, and fewer",  # 7 of 4
+        {"strategy": "Bulyan(num_malicious_clients=1)", "fraction-fit": 0.4},
+    ),
+    ("an aggregator, and fewer", {"strategy": "Krum(num_malicious_clients=4)"}),  # 11 of 10
+    (
+        "an aggregator, and fewer",
+        {"strategy": "Krum(num_malicious_clients=1, num_clients_to_keep=11)"},
+    ),
     ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=4)"}),  # 11 of 10
     ("an aggregator, and fewer", {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4}),
 ]
@@ -76,6 +110,11 @@ ALLOWED: list[dict[str, Any]] = [
     DISTRIBUTED | SECURE,
     SECURE | {"server-optimizer": "adam", "momentum": 0.9, "proximal-mu": 0.1},
     SECURE | {"fraction-fit": 0.3, "evaluate-with-training": True, "resume": "/a/run"},
+    {"strategy": "Bulyan(num_malicious_clients=1)"},
+    {"strategy": "Krum(num_malicious_clients=3)"},
+    {"adversary": "a-little-is-enough(z=1.0)", "adversary-fraction": 0.6},
+    {"adversary": "a-little-is-enough", "adversary-fraction": 0.3},
+    {"adversary": "sign-flip", "adversary-fraction": 0.06},
     {"adversary": "label-flip", "adversary-fraction": 0.3, "codec": "quantise(bits=4)"},
 ]
 
@@ -121,6 +160,32 @@ def test_all_that_is_wrong_is_said_at_once():
 )
 def test_a_part_that_does_not_exist_is_refused_before_round_1(key):
     assert f'run config: {key} = "nonsense" is not known' in refusal({key: "nonsense"})
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    ["FedAvg(fraction_fitt=0.5)", "FedAvg(fraction_fit=0.5)", "FedAdam(initial_parameters=1)"],
+)
+def test_arguments_that_a_strategy_does_not_take_are_refused_before_round_1(strategy):
+    assert refusal({"strategy": strategy}).startswith('run config: strategy = "Fed')
+
+
+def test_what_is_tried_before_a_run_is_given_what_the_run_gives(monkeypatch):
+    """A key that only one of the two sets would let an option through, or refuse it, too late."""
+    given: list[set[str]] = []
+
+    class Recording(FedAvg):
+        def __init__(self, **arguments: Any) -> None:
+            given.append(set(arguments))
+            super().__init__(**arguments)
+
+    monkeypatch.setitem(KINDS["strategy"].names, "recording", Recording)
+    settings = config({"strategy": "recording"})
+    check_compatibility(settings)
+    model = build_model(settings.model, settings.seed)
+    build_strategy(settings, model, ServerData("digits", (), 0.0, 1.0), "run")
+
+    assert given == [set(FLOWER_ARGUMENTS)] * 2
 
 
 def test_the_table_has_every_rule():

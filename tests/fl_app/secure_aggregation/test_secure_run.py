@@ -10,6 +10,7 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 from safetensors.numpy import load_file
 
 from fl_app.callbacks.early_stopping import FailedRoundsError
+from fl_app.experiment.run import RunFailedError
 from fl_app.secure_aggregation.fixed_point import secure_range
 from fl_app.tasks.registry import MODELS
 from scripts.harness.in_process_grid import Fault
@@ -162,7 +163,10 @@ def test_a_sum_that_the_server_has_seen_is_paid_for_even_if_it_is_of_no_use(conf
         return answer
 
     parts = config | PRIVATE | {"privacy": "distributed", "num-server-rounds": 1}
-    summary = summary_of(run_app(parts, faults={2: other_values}))
+    with pytest.raises(RunFailedError, match="5 replied, 5 were refused; 0 valid updates"):
+        run_app(parts, faults={2: other_values})
 
+    (directory,) = Path(config["output-dir"]).iterdir()
+    summary = summary_of(directory)
     assert summary["failures"] == 5
     assert summary["privacy"]["epsilon"] > 0

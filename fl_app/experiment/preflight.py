@@ -1,0 +1,48 @@
+"""All that can be known of a run config before anything is started for it."""
+
+from fl_app.core.plugins import OWN_DATA, told_as_config_error
+from fl_app.core.run_config import DEFAULTS, RunConfig
+from fl_app.experiment.compatibility import check_compatibility
+from strategies.part_kinds import KINDS
+from strategies.registry import find_part, is_path, keys_of_options
+
+
+def check_before_start(config: RunConfig, import_own: bool = True) -> None:
+    """Refuse what a run would refuse at its start: parts, their options, their combinations.
+
+    What is as it is by default is known to work, and not built: PyTorch takes seconds to import.
+
+    Args:
+        config: The run config.
+        import_own: Whether the user's own parts are imported, and so run; where they lie on
+            another machine they cannot be.
+
+    Raises:
+        ConfigError: If a part does not exist, does not take its options, or cannot be combined.
+    """
+    settings = config.as_run_config()
+    own = {key: DEFAULTS[key] for key in KINDS if is_path(key, settings[key])}
+    if own and not import_own:
+        settings |= own
+        config = RunConfig.from_run_config(settings)
+    check_compatibility(config)
+    with told_as_config_error():
+        for key in ("dataset", "partitioner"):  # to call them takes data
+            if settings[key] not in (DEFAULTS[key], *KINDS[key].words):
+                find_part(key, settings[key], settings)
+        # An option that has a key is held to the range of the key.
+        RunConfig.from_run_config(
+            settings | keys_of_options("partitioner", settings["partitioner"])
+        )
+    if config.model != DEFAULTS["model"] or config.dataset == OWN_DATA:
+        _check_model(config)
+
+
+def _check_model(config: RunConfig) -> None:
+    from fl_app.tasks.registry import build_model
+    from fl_app.tasks.settings import class_names, image_shape
+
+    build_model(config.model, config.seed)
+    if config.dataset == OWN_DATA:
+        class_names(config)
+        image_shape(config)

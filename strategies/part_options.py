@@ -1,0 +1,50 @@
+"""The options of a part against the parameters of what takes them."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from strategies.part_kinds import Option, did_you_mean
+
+
+def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first: int) -> str | None:
+    """Say which option is no parameter, or is no value for it.
+
+    Args:
+        part: What takes them.
+        options: By name.
+        first: The parameters before this one are not for options.
+    """
+    parameters = inspect.signature(part).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return _fault_of_values(parameters, options)
+    named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [name for name, parameter in parameters.items() if parameter.kind in named][first:]
+    for option in options:
+        if option not in names:
+            takes = f"it takes {', '.join(names)}" if names else "it takes none"
+            near = did_you_mean(option, {name: name for name in names}).rstrip()
+            return f"has no option {option}; {takes}" + (near and f"; {near}")
+    return _fault_of_values(parameters, options)
+
+
+def _fault_of_values(
+    parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Option]
+) -> str | None:
+    """Look at what can be told of a value: whether it is of the kind of the default."""
+    for option, value in options.items():
+        if option not in parameters:
+            continue
+        default, wanted = parameters[option].default, None
+        if isinstance(default, bool):
+            wanted = None if isinstance(value, bool) else "True or False"
+        elif isinstance(default, int | float):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            wanted = None if is_number else "a number"
+            if parameters[option].annotation is int and isinstance(value, float):
+                wanted = "a whole number"
+        elif isinstance(default, str):
+            wanted = None if isinstance(value, str) else "a text"
+        if wanted is not None:
+            return f"has {option} = {value!r}, and it must be {wanted}"
+    return None
