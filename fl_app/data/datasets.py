@@ -175,7 +175,26 @@ def load_dataset(name: str, data_dir: Path) -> Dataset:
             f'run config: dataset = "{name}" gave a Dataset whose name is {dataset.name!r}; '
             f"give it the name that it is registered under, {registered!r}"
         )
-    return replace(dataset, name=name)
+    dataset = replace(dataset, name=name)
+    _check_labels(dataset)
+    return dataset
+
+
+def _check_labels(dataset: Dataset) -> None:
+    classes = len(dataset.class_names)
+    for part_name, examples in (("train", dataset.train), ("test", dataset.test)):
+        labels = examples.labels
+        if labels.dtype != torch.int64 or labels.ndim != 1:
+            raise ConfigError(
+                f"run config: dataset = {dataset.name!r}: the labels of {part_name} are "
+                f"{labels.dtype} of shape {list(labels.shape)}; they must be int64 [examples]"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ConfigError(
+                f"run config: dataset = {dataset.name!r}: the labels of {part_name} go from "
+                f"{int(labels.min())} to {int(labels.max())}, but it has {classes} class_names; "
+                f"labels are positions in them, from 0 to {classes - 1}"
+            )
 
 
 def resolve_dataset(name: str, data_dir: Path) -> str:

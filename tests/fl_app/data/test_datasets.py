@@ -217,3 +217,24 @@ def test_a_data_set_of_ones_own_is_named_by_its_path(tmp_path):
     path = tmp_path / "data.py"
     path.write_text("from fl_app.data.datasets import load_digits as load\n")
     assert load_dataset(f"{path}:load", tmp_path).name == f"{path}:load"
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (torch.tensor([0, 1, 2, 3]), "go from 0 to 3, but it has 3 class_names"),
+        (torch.tensor([-1, 0, 1, 2]), "go from -1 to 2"),
+        (torch.tensor([0.0, 1.0, 2.0, 0.0]), "torch.float32 of shape"),
+        (torch.zeros(4, 3, dtype=torch.int64), "int64 of shape"),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_labels_that_are_no_positions_in_the_class_names_are_told(
+    monkeypatch, tmp_path, labels, told, part
+):
+    good = Examples(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]))
+    parts = {"train": good, "test": good, part: Examples(good.images, labels)}
+    made = datasets.Dataset("mine", **parts, class_names=("a", "b", "c"), mean=0.0, std=1.0)
+    monkeypatch.setitem(KINDS["dataset"].names, "mine", lambda data_dir: made)
+    with pytest.raises(ConfigError, match=f"the labels of {part} .*{told}"):
+        load_dataset("mine", tmp_path)
