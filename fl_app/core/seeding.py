@@ -6,7 +6,6 @@ from enum import IntEnum
 import numpy as np
 import torch
 
-
 _LONGEST_ID = 18
 
 

@@ -233,8 +233,9 @@ def test_labels_that_are_no_positions_in_the_class_names_are_told(
     monkeypatch, tmp_path, labels, told, part
 ):
     good = Examples(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]))
-    parts = {"train": good, "test": good, part: Examples(good.images, labels)}
-    made = datasets.Dataset("mine", **parts, class_names=("a", "b", "c"), mean=0.0, std=1.0)
+    bad = Examples(good.images, labels)
+    train, test = (bad, good) if part == "train" else (good, bad)
+    made = datasets.Dataset("mine", train, test, ("a", "b", "c"), mean=0.0, std=1.0)
     monkeypatch.setitem(KINDS["dataset"].names, "mine", lambda data_dir: made)
     with pytest.raises(ConfigError, match=f"the labels of {part} .*{told}"):
         load_dataset("mine", tmp_path)
