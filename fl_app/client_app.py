@@ -24,7 +24,7 @@ from fl_app.messaging.fit_config import (
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
     FitInstruction,
-    check_model,
+    check_same_model,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.tasks.client_data import local_data
@@ -101,7 +101,7 @@ class Participant(NumPyClient):
         instruction = FitInstruction.from_config(config)
         data = self._data(instruction.dataset)
         pipeline = self._pipeline(self._count_round(instruction.server_round))
-        check_model(model_spec(pipeline.model), config)
+        check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
             if instruction.evaluates:
@@ -137,7 +137,7 @@ class Participant(NumPyClient):
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
             model = build_model(self._config.model, self._config.seed)
-            check_model(model_spec(model), config)
+            check_same_model(model_spec(model), config)
             result = self._evaluate(model, parameters, test)
         metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, "accuracy": result.accuracy}
         return result.loss, result.num_examples, metrics

@@ -107,6 +107,8 @@ class Run:
             "classes": json.dumps(list(self.data.class_names)),
             "mean": repr(self.data.mean),
             "std": repr(self.data.std),
+            "image-shape": json.dumps(list(self.data.image_shape)),
+            "light-on-dark": json.dumps(self.data.light_on_dark),
         }
 
     def digests(self) -> dict[str, str]:

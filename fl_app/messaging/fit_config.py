@@ -17,7 +17,7 @@ def model_told(model: ModelSpec) -> dict[str, Scalar]:
     return {MODEL_KEY: model.sha256, FROZEN_KEY: model.frozen_sha256}
 
 
-def check_model(model: ModelSpec, told: Mapping[str, Scalar]) -> None:
+def check_same_model(model: ModelSpec, told: Mapping[str, Scalar]) -> None:
     """Look whether a participant has the model that the server has.
 
     Args:

@@ -78,12 +78,16 @@ class UpdateSum:
     mean: Arrays
 
 
+_LONGEST_NUMBER = 18
+
+
 def participant_order(participant: str) -> tuple[int, int, str]:
     """Sort key for participants: numbers by value and first, then names.
 
     Sums are taken in this order, so that they do not depend on the order of arrival.
     """
-    if participant.isascii() and participant.isdecimal():
+    # A participant names itself: what is too long for a number is a name.
+    if participant.isascii() and participant.isdecimal() and len(participant) <= _LONGEST_NUMBER:
         return 0, int(participant), participant
     return 1, 0, participant
 

@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 
 def models_of(directory: RunDirectory) -> SavedModels:
-    return SavedModels(directory, ["w"], lambda: {"model": "toy"})
+    return SavedModels(directory, lambda weights: {"w": weights[0]}, lambda: {"model": "toy"})
 
 
 def weights_of(server_round: int) -> Arrays:
