@@ -216,9 +216,7 @@ def test_options_out_of_range_are_refused(part: Any, options: dict[str, Any], re
 
 def test_the_norm_clipped_mean_is_rounded_once():
     # Of (3, 4), scaled to norm 1, and (0.1, 0): (0.6 + fl(0.1)) / 2, (0.8 + 0) / 2.
-    updates = [update("0", [3.0, 4.0]), update("1", [0.1, 0.0])]
-
-    (mean,) = NormClippedMean(max_norm=1.0)(updates)
+    (mean,) = NormClippedMean(max_norm=1.0)(updates_of([3.0, 4.0], [0.1, 0.0]))
 
     np.testing.assert_array_equal(
         mean, np.array([(0.6 + float(np.float32(0.1))) / 2, 0.4], np.float32)
