@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.plugins import is_own_strategy, part
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.privacy.noise_calibration import planned_participants
 from strategies.aggregation.base import Aggregator, as_aggregator
@@ -29,7 +29,7 @@ class Facts:
     @property
     def own_strategy(self) -> bool:
         """Whether the strategy is this project's, into which the parts plug."""
-        return self.config.strategy == OWN_STRATEGY
+        return is_own_strategy(self.config.strategy)
 
     @property
     def averages(self) -> bool:

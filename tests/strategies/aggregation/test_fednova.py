@@ -68,7 +68,7 @@ def test_what_cannot_be_averaged_is_refused():
 )
 def test_it_is_rounded_once(values: list[tuple[float, int, float]]):
     n = sum(count for _, count, _ in values)
-    mean_steps = sum(count * Fraction(steps) for _, count, steps in values) / n
+    mean_steps = sum((count * Fraction(steps) for _, count, steps in values), Fraction(0)) / n
     terms = [Fraction(v) * count * mean_steps / Fraction(steps) for v, count, steps in values]
 
     ((result,),) = NormalisedMean()(
