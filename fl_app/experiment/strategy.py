@@ -7,7 +7,7 @@ from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
 from flwr.server.strategy import Strategy
 from torch import nn
 
-from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.plugins import is_own_strategy, part
 from fl_app.core.run_config import RunConfig
 from fl_app.data.tensor_dataset import Examples
 from fl_app.experiment.combination import aggregator
@@ -22,6 +22,7 @@ from strategies.core.client_update import Arrays
 from strategies.core.metrics import weighted_average
 from strategies.core.model_spec import ModelSpec
 from strategies.core.state import ClientStateRounds, StrategyState
+from strategies.flower_strategies import SeededStrategy
 from strategies.optimization.scaffold import ControlVariate
 from strategies.privacy.gaussian_mean import PrivateMean
 
@@ -74,13 +75,18 @@ def build_strategy(
         "fit_metrics_aggregation_fn": weighted_average,
         "evaluate_metrics_aggregation_fn": weighted_average,
     }
-    if config.strategy != OWN_STRATEGY:
-        strategy: Strategy = part("strategy", config.strategy, **common)
-        return strategy
-    parts = _parts(config, spec)
-    if private_mean is not None:
-        parts["aggregator"] = private_mean
-    return DeltaFedAvg(**common, **parts)
+    if is_own_strategy(config.strategy):
+        parts = _parts(config, spec)
+        if private_mean is not None:
+            parts["aggregator"] = private_mean
+        own: Strategy = part("strategy", config.strategy, **common, **parts)
+        return own
+    strategy: Strategy = part("strategy", config.strategy, **common)
+    if not isinstance(strategy, DeltaFedAvg):
+        return SeededStrategy(strategy, config.seed, config.min_fit_clients)
+    strategy.seed = config.seed  # of a class derived from it, which need not take them
+    strategy.min_updates = max(strategy.min_updates, config.min_fit_clients)
+    return strategy
 
 
 def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:

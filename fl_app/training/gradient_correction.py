@@ -1,6 +1,5 @@
 """What heterogeneous data asks of local training: gradients corrected, steps counted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,9 @@ from torch import Tensor, nn
 from fl_app.tasks.federated_model import trained_parameters
 from fl_app.tasks.parameters import as_tensors
 from strategies.core.client_update import Arrays
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+"""What torch's functions over several tensors take and return."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,18 @@ class RoundCorrection:
     start: list[Tensor] | None
     drift: list[Tensor] | None
 
-    def add_to(self, gradients: list[Tensor], parameters: Sequence[Tensor]) -> None:
-        """Correct the gradients of a step, in place."""
+    def applied_to(self, gradients: Tensors, parameters: Tensors) -> Tensors:
+        """Return the corrected gradients of a step.
+
+        Nothing is written into the tensors given: of autograd's, several may share their memory,
+        and one may be a single number seen from everywhere.
+        """
         if self.drift is not None:
-            torch._foreach_add_(gradients, self.drift)
+            gradients = torch._foreach_add(gradients, self.drift)
         if self.start is not None:
-            moved = torch._foreach_sub(list(parameters), self.start)
-            torch._foreach_add_(gradients, moved, alpha=self.mu)
+            moved = torch._foreach_sub(parameters, self.start)
+            gradients = torch._foreach_add(gradients, moved, alpha=self.mu)
+        return gradients
 
 
 def effective_steps(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fl_app.tasks.federated_model import trained_parameters
 from fl_app.tasks.model_outputs import check_outputs
-from fl_app.training.gradient_correction import RoundCorrection
+from fl_app.training.gradient_correction import RoundCorrection, Tensors
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -151,21 +151,23 @@ class LocalSgd:
             torch._foreach_add_(*zip(*used, strict=True), alpha=-settings.learning_rate)
             return
         # What the loss does not depend on has gradient 0, and is corrected all the same.
-        direction = [
+        direction: Tensors = [
             torch.zeros_like(p) if g is None else g
             for p, g in zip(self._parameters, gradients, strict=True)
         ]
         if correction is not None:
-            correction.add_to(direction, self._parameters)
-        if settings.weight_decay:
-            torch._foreach_add_(direction, self._parameters, alpha=settings.weight_decay)
+            direction = correction.applied_to(direction, self._parameters)
+        if settings.weight_decay:  # not in place: these may still be autograd's own tensors
+            decay = settings.weight_decay
+            direction = torch._foreach_add(direction, self._parameters, alpha=decay)
         if settings.momentum:
             direction = self._with_momentum(direction)
         torch._foreach_add_(self._parameters, direction, alpha=-settings.learning_rate)
 
-    def _with_momentum(self, direction: list[Tensor]) -> list[Tensor]:
-        if self._velocity is None:
-            self._velocity = direction
+    def _with_momentum(self, direction: Tensors) -> Tensors:
+        if self._velocity is None:  # copied, since it is written to, and may be autograd's
+            pairs = zip(self._parameters, direction, strict=True)
+            self._velocity = [torch.empty_like(p).copy_(d) for p, d in pairs]
         else:
             torch._foreach_mul_(self._velocity, self._settings.momentum)
             torch._foreach_add_(self._velocity, direction)
