@@ -1,10 +1,8 @@
 """Strategies of Flower's in a run of this project: seeded, and what they need to work."""
 
-from logging import WARNING
 from typing import Any
 
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
-from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Bulyan, FedMedian, FedTrimmedAvg, Krum, Strategy
@@ -59,6 +57,7 @@ class SeededStrategy(Strategy):
 
     Attributes:
         strategy: The strategy itself.
+        refusal: Why the latest round did not get to it; `None` if it did.
     """
 
     def __init__(self, strategy: Strategy, seed: int, min_updates: int = 1) -> None:
@@ -71,6 +70,7 @@ class SeededStrategy(Strategy):
         """
         super().__init__()
         self.strategy = strategy
+        self.refusal: str | None = None
         self._seed = seed
         self._min_updates = min_updates
 
@@ -99,9 +99,9 @@ class SeededStrategy(Strategy):
     ) -> tuple[Parameters | None, dict[str, Scalar]]:
         """Let the strategy aggregate, if there are enough replies."""
         if results and len(results) < self._min_updates:
-            line = "round %s changes nothing: %s updates, %s needed"
-            log(WARNING, line, server_round, len(results), self._min_updates)
+            self.refusal = f"{len(results)} valid updates, {self._min_updates} needed"
             return None, {}
+        self.refusal = None
         return self.strategy.aggregate_fit(
             server_round=server_round, results=sorted_by_participant(results), failures=failures
         )

@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"model {file}, trained on {metadata.get('dataset', 'an unknown data set')}")
-    print(f"is {which_model(file, metadata)}")
+    trained_on = metadata.get("dataset", "an unknown data set")
+    print(f"model {file}, {which_model(file, metadata)}, trained on {trained_on}")
     failed = False
     for path in options.images:
         try:

@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from logging import WARNING
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.common import EvaluateRes
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.criterion import Criterion
 
 from strategies.core.client_update import participant_order
 
@@ -164,7 +163,7 @@ class SeededClientManager(ClientManager):
         self,
         num_clients: int,
         min_num_clients: int | None = None,
-        criterion: Criterion | None = None,
+        criterion: Any = None,  # noqa: ANN401 - of a type that Flower does not promise
     ) -> list[ClientProxy]:
         """Draw clients; see `ClientManager`. Further draws in the round are others.
 

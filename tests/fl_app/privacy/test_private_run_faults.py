@@ -9,6 +9,7 @@ from flwr.app import Message
 
 from fl_app.core.atomic_io import write_atomically
 from fl_app.core.errors import ResumeError
+from fl_app.experiment.run import RunFailedError
 from fl_app.privacy.run_privacy import LedgerError
 from tests.fl_app.privacy.private_run import Z, lost, releases, rows, spent, watching
 from tests.support.local_run import run_app, run_on, summary_of
@@ -29,9 +30,10 @@ def test_who_replied_is_charged_for_the_shares_of_noise_that_were_missing(distri
 
 
 def test_a_sum_with_too_few_shares_is_kept_back_and_the_run_ends(distributed):
-    directory = run_app(
-        distributed | {"target-epsilon": releases(1.2), "num-server-rounds": 5}, faults={1: lost}
-    )
+    config = distributed | {"target-epsilon": releases(1.2), "num-server-rounds": 5}
+    with pytest.raises(RunFailedError, match="no round changed the model"):
+        run_app(config, faults={1: lost})
+    (directory,) = Path(config["output-dir"]).iterdir()
 
     found = summary_of(directory)
     _, first = rows(directory)

@@ -29,7 +29,9 @@ AGGREGATORS: list[AggregatorFunction] = [
     NormClippedMean(),
     NormalisedMean(),
 ]
-every_aggregator = pytest.mark.parametrize("aggregator", AGGREGATORS, ids=repr)
+every_aggregator = pytest.mark.parametrize(
+    "aggregator", AGGREGATORS, ids=lambda part: getattr(part, "__name__", repr(part))
+)
 any_values = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(1, 2**60)
 
@@ -75,7 +77,11 @@ def test_a_mean_near_the_largest_number_does_not_overflow():
     np.testing.assert_array_equal(mean, [TOP * 0.75, 2e-300])
 
 
-@pytest.mark.parametrize("aggregator", [coordinate_median, TrimmedMean(0.25)], ids=repr)
+@pytest.mark.parametrize(
+    "aggregator",
+    [coordinate_median, TrimmedMean(0.25)],
+    ids=lambda part: getattr(part, "__name__", repr(part)),
+)
 def test_the_middle_of_large_numbers_does_not_overflow(aggregator: AggregatorFunction):
     (middle,) = aggregator([update(i, v) for i, v in enumerate([-TOP, TOP / 2, TOP, TOP])])
 
