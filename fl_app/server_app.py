@@ -87,8 +87,11 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     if resumed is not None:
         run.models.settle_best(best.best_round)
     strategy = _strategy(run, resumed)
+    state = server_state(strategy)
+    directory.follow(state)
+    saved = (lambda: None) if state is None else state.checkpoint_saved
     checkpointer = Checkpointer(
-        directory, run.identity(), run.elapsed, config.checkpoint_every, server_state(strategy)
+        directory, run.identity(), run.elapsed, config.checkpoint_every, saved
     )
     done = None if resumed is None else resumed.server_round
     hooks = [directory, best, *_reporting(run, done), *conditions, checkpointer]

@@ -44,6 +44,20 @@ def replace_atomically(path: Path, write: Callable[[BinaryIO], None], mode: int 
         raise
 
 
+def cut_back(path: Path, num_bytes: int) -> None:
+    """Cut off what has been appended to a file since it had a length.
+
+    Raises:
+        ValueError: If it is shorter than that.
+        OSError: If it cannot be cut.
+    """
+    length = path.stat().st_size if path.exists() else 0
+    if length < num_bytes:
+        raise ValueError(f"{path} has {length} bytes, it had {num_bytes} at the checkpoint")
+    if length > num_bytes:
+        os.truncate(path, num_bytes)
+
+
 def append_durably(path: Path, text: str) -> None:
     """Append to a file, durably; a write that fails half-way is taken back."""
     with path.open("ab", buffering=0) as file:

@@ -23,8 +23,9 @@ from fl_app.core.errors import ResumeError, UserError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.saved_models import SavedModels
 from fl_app.privacy.run_privacy import Privacy
+from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import RoundReport
-from fl_app.results.run_directory import RunDirectory, config_digest, weights_digest
+from fl_app.results.run_directory import RunDirectory
 from fl_app.tasks.parameters import state_arrays
 from fl_app.tasks.server_data import ServerData
 
@@ -83,7 +84,9 @@ class Run:
         """
         check_identity(checkpoint, self.identity())
         try:
-            self.directory.restore(checkpoint.metrics_bytes, checkpoint.weights)
+            self.directory.restore(
+                checkpoint.metrics_bytes, checkpoint.weights, checkpoint.strategy
+            )
         except (OSError, ValueError) as error:
             raise ResumeError(f"resume: the history cannot be restored: {error}") from error
         self.earlier_seconds = checkpoint.elapsed_seconds

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from fl_app.data.datasets import load_dataset
-from fl_app.results.run_directory import weights_digest
+from fl_app.results.digests import weights_digest
 from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.parameters import get_weights, set_weights
 from fl_app.tasks.registry import MODELS, build_model

@@ -12,8 +12,9 @@ from safetensors.numpy import load_file
 
 from fl_app.core.errors import UserError
 from fl_app.experiment.run import draw_history
+from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import Score
-from fl_app.results.run_directory import RunDirectory, config_digest, weights_digest
+from fl_app.results.run_directory import RunDirectory
 from tests.fl_app.results.reported_round import NAN, WEIGHTS, round_report
 from tests.support.full_disk import FULL, fail
 
