@@ -8,6 +8,7 @@ from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, RecordDict, Scalar
 from flwr.common.logger import log
+from torch import nn
 
 from fl_app.core.node import NodeConfig, participant_name
 from fl_app.core.run_config import RunConfig
@@ -22,11 +23,12 @@ from fl_app.messaging.fit_config import (
     RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_LOSS_KEY,
-    STATE_LOST_KEY,
     FitInstruction,
+    check_same_model,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.tasks.client_data import local_data
+from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.parameters import get_weights, set_weights
 from fl_app.tasks.registry import build_model
 from fl_app.training.attack_simulation import find_attacker
@@ -41,6 +43,7 @@ from fl_app.training.local_training import (
 from fl_app.training.settings import pipeline_settings, training_settings
 from fl_app.training.update_pipeline import UpdatePipeline
 from strategies.core.client_update import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
+from strategies.core.state import STATE_LOST_KEY
 
 _STATE = "participant"
 _TRAINED = "latest-round-trained"
@@ -98,10 +101,12 @@ class Participant(NumPyClient):
         instruction = FitInstruction.from_config(config)
         data = self._data(instruction.dataset)
         pipeline = self._pipeline(self._count_round(instruction.server_round))
+        check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
             if instruction.evaluates:
-                metrics |= self._received_metrics(pipeline.split(parameters)[0], data.test)
+                received = pipeline.split(parameters)[0]
+                metrics |= self._received_metrics(pipeline.model, received, data.test)
             client_state = self._recall(instruction, pipeline)
             update = self._train(
                 pipeline, parameters, instruction, client_state or ClientState(), data.train
@@ -131,15 +136,11 @@ class Participant(NumPyClient):
         if len(test) == 0:  # more participants than test examples: has no say in the average
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
-            result = self._evaluate(parameters, test)
-        return (
-            result.loss,
-            result.num_examples,
-            {
-                PARTICIPANT_KEY: self._name,
-                "accuracy": result.accuracy,
-            },
-        )
+            model = build_model(self._config.model, self._config.seed)
+            check_same_model(model_spec(model), config)
+            result = self._evaluate(model, parameters, test)
+        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, "accuracy": result.accuracy}
+        return result.loss, result.num_examples, metrics
 
     def _data(self, dataset: str | None) -> LocalData:
         return local_data(self._node_config, self._config, dataset)
@@ -185,15 +186,16 @@ class Participant(NumPyClient):
         )
         return attacker.poison_update(update, parameters)
 
-    def _evaluate(self, weights: NDArrays, examples: Examples) -> Evaluation:
-        model = build_model(self._config.model, self._config.seed)
+    def _evaluate(self, model: nn.Module, weights: NDArrays, examples: Examples) -> Evaluation:
         set_weights(model, weights)
         return evaluate(model, examples, resolve_device(self._config.device))
 
-    def _received_metrics(self, weights: NDArrays, test: Examples) -> dict[str, Scalar]:
+    def _received_metrics(
+        self, model: nn.Module, weights: NDArrays, test: Examples
+    ) -> dict[str, Scalar]:
         if len(test) == 0:
             return {}
-        result = self._evaluate(weights, test)
+        result = self._evaluate(model, weights, test)
         return {
             RECEIVED_LOSS_KEY: result.loss,
             RECEIVED_ACCURACY_KEY: result.accuracy,

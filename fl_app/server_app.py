@@ -27,7 +27,7 @@ from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
 from fl_app.tasks.registry import build_model
-from fl_app.tasks.server_data import load_server_data
+from fl_app.tasks.server_data import check_model_fits, load_server_data
 
 tell_user_errors_in_a_sentence()
 app = ServerApp()
@@ -46,6 +46,7 @@ def main(grid: Grid, context: Context) -> None:
     check_compatibility(config)
     _refuse_simulated_own_data(grid, config)
     data = load_server_data(config)
+    check_model_fits(config, data)
     model = build_model(config.model, config.seed)
 
     earlier = resolve_resume(config.resume)
@@ -86,8 +87,11 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     if resumed is not None:
         run.models.settle_best(best.best_round)
     strategy = _strategy(run, resumed)
+    state = server_state(strategy)
+    directory.follow(state)
+    saved = (lambda: None) if state is None else state.checkpoint_saved
     checkpointer = Checkpointer(
-        directory, run.identity(), run.elapsed, config.checkpoint_every, server_state(strategy)
+        directory, run.identity(), run.elapsed, config.checkpoint_every, saved
     )
     done = None if resumed is None else resumed.server_round
     hooks = [directory, best, *_reporting(run, done), *conditions, checkpointer]

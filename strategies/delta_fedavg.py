@@ -1,7 +1,7 @@
 """`DeltaFedAvg`, the one Flower strategy of this project."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from logging import WARNING
 from typing import Any
 
@@ -16,8 +16,8 @@ from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.compression.codec import Codec, Identity
 from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
 from strategies.core.clients import counts, participant_of, sample_clients, sorted_by_participant
-from strategies.core.finite import num_not_finite
 from strategies.core.metrics import weighted_average
+from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds
 from strategies.optimization.scaffold import ControlVariate
@@ -31,10 +31,11 @@ EvaluateResults = list[tuple[ClientProxy, EvaluateRes]]
 class DeltaFedAvg(FedAvg):
     """Federated averaging by weighted deltas; a drop-in for `flwr`'s `FedAvg`.
 
-    Each participant returns `delta_i = w_i - w_t`, and the new global weights are
-    `w_t + sum(n_i / n * delta_i)`. Beyond `FedAvg` it validates every update and goes on
-    without the bad ones, samples by seed and participant, sums in an order that does not
-    depend on arrival, and averages the metrics.
+    Participants return `delta_i = w_i - w_t`, marked `update = "delta"` in their metrics, or, as
+    clients of `FedAvg` do, `w_i`, from which `w_t` is subtracted; see `UpdateCollector.add`. The
+    new global weights are `w_t + sum(n_i / n * delta_i)`: `FedAvg`'s, but for round-off. Beyond
+    it this validates every update and goes on without the bad ones, samples by seed and
+    participant, sums in an order that does not depend on arrival, and averages the metrics.
 
     What varies is an argument: how deltas are decoded, aggregated, and applied. A participant is
     known by `proxy.properties["participant"]`, or by `proxy.cid` where nobody has set it.
@@ -42,7 +43,7 @@ class DeltaFedAvg(FedAvg):
     Attributes:
         parts: What varies.
         rejections: The updates refused by the latest `aggregate_fit`, with the reasons.
-        refusal: Why it left the global model as it was; `None` if it did not.
+        refusal: Why it changed nothing, neither weights nor state; `None` if it did.
 
     Source: McMahan et al., AISTATS 2017, arXiv:1602.05629.
     """
@@ -54,7 +55,7 @@ class DeltaFedAvg(FedAvg):
         codec: Codec | None = None,
         aggregator: Aggregator | AggregatorFunction = weighted_mean,
         server_optimizer: ServerOptimizer | None = None,
-        trainable: Sequence[bool] | None = None,
+        model: ModelSpec | None = None,
         server_lr_schedule: Callable[[int], float] | None = None,
         control_variate: ControlVariate | None = None,
         client_state_rounds: ClientStateRounds | None = None,
@@ -71,7 +72,7 @@ class DeltaFedAvg(FedAvg):
             codec: See `strategies.parts.Parts`; by default deltas come as they are.
             aggregator: Likewise; a plain function will do.
             server_optimizer: Likewise; by default the delta is added.
-            trainable: Likewise.
+            model: Likewise; what of a model travels, where the server knows it.
             server_lr_schedule: Likewise.
             control_variate: Likewise.
             client_state_rounds: Likewise.
@@ -93,7 +94,7 @@ class DeltaFedAvg(FedAvg):
             aggregator=as_aggregator(aggregator),
             server_optimizer=server_optimizer,
             server_lr_schedule=server_lr_schedule,
-            trainable=trainable,
+            model=model,
             control_variate=control_variate,
             client_state_rounds=client_state_rounds,
         )
@@ -203,26 +204,19 @@ class DeltaFedAvg(FedAvg):
         collector, self._collector = self._collecting(server_round), None
         self.rejections, self.refusal = tuple(collector.rejections), None
         needed = max(1, self.min_updates)
-        if len(collector.participants) < needed:
-            reason = f"{len(collector.participants)} valid updates, {needed} needed"
-            return self._leave(server_round, reason)
-        if not self.accept_failures and (num_failures or self.rejections):
-            return self._leave(server_round, "accept_failures is off, and there were failures")
         try:
-            delta = collector.aggregate()  # step 3
+            if len(collector.participants) < needed:
+                too_few = f"{len(collector.participants)} valid updates, {needed} needed"
+                raise AggregationError(too_few)
+            if not self.accept_failures and (num_failures or self.rejections):
+                raise AggregationError("accept_failures is off, and there were failures")
+            new_weights = self.parts.finish(server_round, self._weights, collector)
         except AggregationError as error:
-            return self._leave(server_round, str(error))
-        new_weights = self.parts.step(server_round, self._weights, delta)  # step 4
-        if any(num_not_finite(array) for array in new_weights):
-            return self._leave(server_round, "the aggregate overflows")
-        self.parts.record(server_round, collector)
+            self.refusal = str(error)
+            log(WARNING, "round %s changes nothing: %s", server_round, error)
+            return None, {}
         metrics = self.fit_metrics_aggregation_fn
         return GlobalWeights(new_weights), metrics(collector.metrics) if metrics else {}
-
-    def _leave(self, server_round: int, reason: str) -> tuple[None, dict[str, Scalar]]:
-        self.refusal = reason
-        log(WARNING, "round %s changes nothing: %s", server_round, reason)
-        return None, {}
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager

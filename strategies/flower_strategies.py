@@ -1,8 +1,16 @@
-"""Strategies of Flower's: what cannot be built by name as it is, and what they need to work."""
+"""Strategies of Flower's in a run of this project: seeded, and what they need to work."""
 
 from typing import Any
 
+from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
+from flwr.server.client_manager import ClientManager
+from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Bulyan, FedMedian, FedTrimmedAvg, Krum, Strategy
+
+from strategies.core.clients import SeededClientManager, counts, sorted_by_participant
+
+Failures = list[Any]
+"""Flower's type for what did not come back."""
 
 
 def bulyan(num_malicious_clients: int = 0, to_keep: int = 0, **fedavg: Any) -> Bulyan:  # noqa: ANN401
@@ -38,3 +46,91 @@ def without_effect(strategy: Strategy, num_results: int) -> str | None:
     if isinstance(strategy, Krum) and strategy.num_clients_to_keep >= num_results:
         return f"it keeps {strategy.num_clients_to_keep} of {num_results} replies"
     return None
+
+
+class SeededStrategy(Strategy):
+    """Any strategy, with the promises that a run makes whatever its strategy is.
+
+    Participants are sampled by seed, round and name; replies are passed on in the order of the
+    participants; a round with too few updates changes nothing; and evaluations without examples
+    have no say. What the strategy does with the rest is its own affair.
+
+    Attributes:
+        strategy: The strategy itself.
+        refusal: Why the latest round did not get to it; `None` if it did.
+    """
+
+    def __init__(self, strategy: Strategy, seed: int, min_updates: int = 1) -> None:
+        """Set up.
+
+        Args:
+            strategy: The strategy.
+            seed: Decides which participants are sampled in each round.
+            min_updates: With fewer replies than this a round changes nothing.
+        """
+        super().__init__()
+        self.strategy = strategy
+        self.refusal: str | None = None
+        self._seed = seed
+        self._min_updates = min_updates
+
+    def __repr__(self) -> str:
+        return repr(self.strategy)
+
+    def initialize_parameters(self, client_manager: ClientManager) -> Parameters | None:
+        """See `Strategy`."""
+        manager = SeededClientManager(client_manager, self._seed, 0)
+        return self.strategy.initialize_parameters(client_manager=manager)
+
+    def configure_fit(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, FitIns]]:
+        """Let the strategy sample, by seed and round."""
+        manager = SeededClientManager(client_manager, self._seed, server_round)
+        return self.strategy.configure_fit(
+            server_round=server_round, parameters=parameters, client_manager=manager
+        )
+
+    def aggregate_fit(
+        self,
+        server_round: int,
+        results: list[tuple[ClientProxy, FitRes]],
+        failures: Failures,
+    ) -> tuple[Parameters | None, dict[str, Scalar]]:
+        """Let the strategy aggregate, if there are enough replies."""
+        if results and len(results) < self._min_updates:
+            self.refusal = f"{len(results)} valid updates, {self._min_updates} needed"
+            return None, {}
+        self.refusal = None
+        return self.strategy.aggregate_fit(
+            server_round=server_round, results=sorted_by_participant(results), failures=failures
+        )
+
+    def configure_evaluate(
+        self, server_round: int, parameters: Parameters, client_manager: ClientManager
+    ) -> list[tuple[ClientProxy, EvaluateIns]]:
+        """Let the strategy sample, by seed and round."""
+        manager = SeededClientManager(client_manager, self._seed, server_round)
+        return self.strategy.configure_evaluate(
+            server_round=server_round, parameters=parameters, client_manager=manager
+        )
+
+    def aggregate_evaluate(
+        self,
+        server_round: int,
+        results: list[tuple[ClientProxy, EvaluateRes]],
+        failures: Failures,
+    ) -> tuple[float | None, dict[str, Scalar]]:
+        """Let the strategy average what counts."""
+        usable = [pair for pair in sorted_by_participant(results) if counts(pair[1])]
+        if results and not usable:
+            return None, {}
+        return self.strategy.aggregate_evaluate(
+            server_round=server_round, results=usable, failures=failures
+        )
+
+    def evaluate(
+        self, server_round: int, parameters: Parameters
+    ) -> tuple[float, dict[str, Scalar]] | None:
+        """See `Strategy`."""
+        return self.strategy.evaluate(server_round=server_round, parameters=parameters)

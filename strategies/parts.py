@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 from flwr.common import Parameters, ndarrays_to_parameters
+from flwr.common.logger import log
 from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
-from strategies.core.client_update import Arrays
+from strategies.core.client_update import AggregationError, Arrays
+from strategies.core.finite import all_finite, num_not_finite
+from strategies.core.model_spec import ModelSpec, trainable_of
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds, load_state_of, state_of
 from strategies.optimization.scaffold import ControlVariate
@@ -27,8 +31,8 @@ class Parts:
         aggregator: Turns the checked updates of a round into one delta: step 3.
         server_optimizer: Applies it to the global weights: step 4; `None` adds it.
         server_lr_schedule: From the round to a factor on the optimizer's learning rate.
-        trainable: Of each array of the model, whether the server optimizer steps it; to the
-            others, which are statistics, the delta is added. `None`: it steps all.
+        model: What the arrays are. The server optimizer steps what is trained; to statistics the
+            delta is added. `None`: it steps all.
         control_variate: The server's side of SCAFFOLD, where it is on.
         client_state_rounds: Which updates counted, where participants keep a state.
     """
@@ -37,7 +41,7 @@ class Parts:
     aggregator: Aggregator
     server_optimizer: ServerOptimizer | None = None
     server_lr_schedule: Callable[[int], float] | None = None
-    trainable: Sequence[bool] | None = None
+    model: ModelSpec | None = None
     control_variate: ControlVariate | None = None
     client_state_rounds: ClientStateRounds | None = None
 
@@ -64,9 +68,41 @@ class Parts:
         control = self.control_variate
         change = None if control is None else control.begin(server_round)
         like = None if weights is None else weights.arrays
-        return UpdateCollector(self.codec, like, self.aggregator, change)
+        names = () if self.model is None else self.model.names
+        return UpdateCollector(self.codec, like, self.aggregator, change, names)
 
-    def step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
+    def finish(
+        self, server_round: int, weights: GlobalWeights | None, collector: UpdateCollector
+    ) -> Arrays:
+        """Aggregate a round's updates and apply them, steps 3 and 4: the whole of it or nothing.
+
+        Args:
+            server_round: The round, 1-based.
+            weights: The global weights `w_t`; `None` where there are none yet.
+            collector: What has come in.
+
+        Returns:
+            The new global weights.
+
+        Raises:
+            AggregationError: If the updates cannot be aggregated, or weights or state would not be
+                finite. What the parts remember is then as it was before; privacy that was spent
+                stays spent.
+        """
+        moved = {"aggregator": self.aggregator, "server-optimizer": self.server_optimizer}
+        before = state_of(moved)
+        try:
+            new_weights = self._step(server_round, weights, collector.aggregate())
+            if not all_finite(new_weights):
+                raise AggregationError("the aggregate overflows")
+            _check_finite(state_of(moved))
+        except AggregationError:
+            load_state_of(moved, before)
+            raise
+        self._record(server_round, collector)
+        return new_weights
+
+    def _step(self, server_round: int, weights: GlobalWeights | None, delta: Arrays) -> Arrays:
         """Return the new global weights: step 4. They may have overflowed."""
         if weights is None:
             return delta
@@ -76,15 +112,30 @@ class Parts:
             if self.server_optimizer is None:
                 return plain(weights.arrays, delta)
             return step_trainable(
-                self.server_optimizer, weights.arrays, delta, factor, self.trainable
+                self.server_optimizer, weights.arrays, delta, factor, trainable_of(self.model)
             )
 
-    def record(self, server_round: int, collector: UpdateCollector) -> None:
+    def _record(self, server_round: int, collector: UpdateCollector) -> None:
         """Let the parts that follow the participants know whose updates have counted."""
-        if self.control_variate is not None and collector.control_change is not None:
+        anew = self._begins_anew(collector.state_lost)
+        if self.control_variate is not None and collector.control_change is not None and not anew:
             self.control_variate.move(collector.control_change)
-        if self.client_state_rounds is not None:
+        if self.client_state_rounds is not None and not anew:
             self.client_state_rounds.record(server_round, collector.participants)
+
+    def _begins_anew(self, state_lost: Sequence[str]) -> bool:
+        """Deal with memories that were lost; tell whether all participants begin anew for it."""
+        if not state_lost:
+            return False
+        who = f"what participant {', '.join(state_lost)} remembered of the run is lost"
+        if self.control_variate is None:
+            log(WARNING, "%s: what its codec has dropped so far is never sent", who)
+            return False
+        log(WARNING, "%s; SCAFFOLD's control variates begin anew for all, from 0", who)
+        self.control_variate.begin_anew()
+        if self.client_state_rounds is not None:
+            self.client_state_rounds.begin_anew()
+        return True
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what the parts have to remember between rounds, as named arrays."""
@@ -110,3 +161,12 @@ class Parts:
             "control-variate": self.control_variate,
             "client-state": self.client_state_rounds,
         }
+
+
+def _check_finite(state: Mapping[str, NDArray[Any]]) -> None:
+    """Raise `AggregationError` if what a part would remember is not finite."""
+    for name, array in state.items():
+        if bad := num_not_finite(array):
+            raise AggregationError(
+                f"{bad} values of the state of the {name.replace('/', ', ', 1)} would not be finite"
+            )

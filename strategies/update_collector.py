@@ -11,11 +11,12 @@ from flwr.server.client_proxy import ClientProxy
 from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator
-from strategies.compression.codec import Codec
+from strategies.compression.codec import Codec, Identity
 from strategies.core.client_update import (
     DELTA,
     LOCAL_STEPS_KEY,
     UPDATE_KEY,
+    WEIGHTS,
     AggregationError,
     Arrays,
     ClientUpdate,
@@ -29,6 +30,7 @@ from strategies.core.client_update import (
 from strategies.core.clients import participant_of
 from strategies.core.metrics import Scalar
 from strategies.core.npy import decode_arrays
+from strategies.core.state import STATE_LOST_KEY
 from strategies.optimization.scaffold import ControlChange
 
 FitResults = list[tuple[ClientProxy, FitRes]]
@@ -44,6 +46,7 @@ class UpdateCollector:
         participants: Whose updates count, in the order in which they came in.
         metrics: The number of examples and the metrics of each of them.
         rejections: What was refused, with the reasons.
+        state_lost: Who of the participants says that what it remembered was lost.
         control_change: What the updates make of SCAFFOLD's control variate, where it is on.
     """
 
@@ -53,6 +56,7 @@ class UpdateCollector:
         global_weights: Arrays | None,
         aggregator: Aggregator,
         control_change: ControlChange | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         """Begin a round.
 
@@ -62,13 +66,18 @@ class UpdateCollector:
                 Then the first valid reply sets the form.
             aggregator: What is to become of the updates.
             control_change: SCAFFOLD's, where it is on.
+            names: Of the model's arrays, for messages.
         """
         self.participants: list[str] = []
         self.metrics: list[tuple[int, dict[str, Scalar]]] = []
         self.rejections: list[UpdateError] = []
+        self.state_lost: list[str] = []
         self.control_change = control_change
         self._codec = codec
-        self._like = global_weights
+        self._names = names
+        self._weights = global_weights
+        self._like = global_weights  # or else, for its form, the first valid reply
+        self._takes_weights = aggregator.takes_weights
         self._needs_steps = control_change is not None or aggregator.needs_local_steps
         self._accumulator = aggregator.begin()
 
@@ -77,11 +86,14 @@ class UpdateCollector:
 
         Args:
             proxy: Who sent it.
-            result: Holds an encoded delta, unless its metrics say `update = "weights"`: then
-                plain weights.
+            result: Holds an encoded delta where its metrics say `update = "delta"`; plain
+                weights where they say `"weights"` or, as a stock client's, nothing: see
+                `_fault_of_kind`.
         """
         try:
             update = self._checked(proxy, result)
+            if self.control_change is not None:
+                self.control_change.add(update)
         except UpdateError as error:
             log(WARNING, "%s", error)
             self.rejections.append(error)
@@ -90,8 +102,8 @@ class UpdateCollector:
             self._like = update.delta
         self.participants.append(update.participant)
         self.metrics.append((update.num_examples, result.metrics))
-        if self.control_change is not None:
-            self.control_change.add(update)
+        if result.metrics.get(STATE_LOST_KEY) is True:
+            self.state_lost.append(update.participant)
         self._accumulator.add(update)
 
     def add_sum(self, results: FitResults, mean: Arrays) -> None:
@@ -129,18 +141,40 @@ class UpdateCollector:
         return delta
 
     def _checked(self, proxy: ClientProxy, result: FitRes) -> ClientUpdate:
-        update = _decode(proxy, result, self._codec, self._like)
-        check_update(update, self._like if self._like is not None else update.delta)
+        if self._weights is not None and (fault := self._fault_of_kind(result)):
+            raise UpdateError(participant_of(proxy), fault)
+        update = _decode(proxy, result, self._codec, self._weights)
+        check_update(update, self._like if self._like is not None else update.delta, self._names)
         if self._needs_steps:
             steps_of(update)
         return update
+
+    def _fault_of_kind(self, result: FitRes) -> str | None:
+        """Say why a reply cannot be read as what it says, or does not say, that it holds.
+
+        A reply that says nothing is a stock client's and holds weights. Deltas that travel in a
+        code may look like anything, so there it is not guessed at.
+        """
+        kind = result.metrics.get(UPDATE_KEY)
+        if kind == DELTA:
+            return None
+        if kind not in (None, WEIGHTS):
+            return f"it says that it holds {kind!r}, which is neither {DELTA!r} nor {WEIGHTS!r}"
+        if not self._takes_weights:
+            return "it holds weights, or does not say what; a delta with its noise is needed"
+        if kind is None and type(self._codec) is not Identity:
+            return (
+                "it does not say whether it holds weights or a delta, and deltas are encoded here; "
+                f'a client that knows says {UPDATE_KEY} = "{DELTA}" in its metrics'
+            )
+        return None
 
 
 def _decode(
     proxy: ClientProxy,
     result: FitRes,
     codec: Codec,
-    like: Sequence[NDArray[Any]] | None,
+    weights: Sequence[NDArray[Any]] | None,
 ) -> ClientUpdate:
     participant = participant_of(proxy)
     steps = result.metrics.get(LOCAL_STEPS_KEY)
@@ -150,13 +184,13 @@ def _decode(
 
     try:
         arrays = decode_arrays(result.parameters.tensors)
-        if like is None:
+        if weights is None:
             return update_of(arrays)
-        if result.metrics.get(UPDATE_KEY, DELTA) == DELTA:
-            return update_of(codec.decode(arrays, like))
+        if result.metrics.get(UPDATE_KEY) == DELTA:
+            return update_of(codec.decode(arrays, weights))
     except ValueError as error:
         raise UpdateError(participant, str(error)) from error
-    check_update(update_of(arrays), like)
+    check_update(update_of(arrays), weights)
     with np.errstate(over="ignore"):  # the check of the delta finds what is not finite
-        delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in zip(arrays, like, strict=True)]
+        delta: Arrays = [np.subtract(w_i, w_t) for w_i, w_t in zip(arrays, weights, strict=True)]
     return update_of(delta)

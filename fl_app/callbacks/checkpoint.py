@@ -2,9 +2,9 @@
 
 A run's state between two rounds is small, because all its random numbers are derived from
 `(seed, round, participant)`: the global weights, the number of the last round, and the
-history. The weights and everything else that is small go into one file that is replaced
-atomically; the history is `metrics.jsonl`, whose length at the time goes into the checkpoint,
-so that rows written after it are cut off on resume.
+history. Weights and everything else that is small go, as one snapshot of one moment, into one
+file that is replaced atomically. The history is `metrics.jsonl`, whose length at the time goes into
+the checkpoint, so that rows written after it are cut off on resume.
 
 What the strategy's parts remember (a server optimizer its moments, SCAFFOLD its control variate)
 goes into the same file. What a participant remembers lies on its own disk, by round, and the
@@ -22,8 +22,9 @@ from safetensors import SafetensorError, safe_open
 
 from fl_app.core.errors import ResumeError
 from fl_app.core.run_config import MAY_CHANGE
+from fl_app.results.digests import weights_digest
 from fl_app.results.records import RoundReport
-from fl_app.results.run_directory import RunDirectory, weights_digest
+from fl_app.results.run_directory import RunDirectory
 from strategies.core.client_update import Arrays
 from strategies.core.state import StrategyState
 
@@ -62,7 +63,7 @@ class Checkpointer:
         identity: Mapping[str, Any],
         elapsed: Callable[[], float],
         every: int = 1,
-        strategy: StrategyState | None = None,
+        saved: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up.
 
@@ -71,41 +72,35 @@ class Checkpointer:
             identity: What must be the same on resume.
             elapsed: Returns the seconds that the run has taken so far.
             every: Rounds between two checkpoints.
-            strategy: Whose state is saved as well.
+            saved: Called when a checkpoint of the latest round is on disk.
         """
         self._directory = directory
         self._identity = identity
         self._elapsed = elapsed
         self._every = every
-        self._strategy = strategy
-        # As it was after the latest round; the strategy itself may be further on.
-        self._strategy_state: Mapping[str, NDArray[Any]] = {}
-        if strategy is not None:
-            self._strategy_state = strategy.state()
+        self._saved = saved
 
     def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
         """Save if it is time to; never ends the run."""
-        if self._strategy is not None:
-            self._strategy_state = self._strategy.state()
-        if report.server_round % self._every == 0 and self.save() and self._strategy is not None:
-            self._strategy.checkpoint_saved()
+        if report.server_round % self._every == 0 and self.save():
+            self._saved()
         return None
 
     def save(self) -> bool:
-        """Save the state after the latest round, if there was one; tell whether it is written."""
-        directory = self._directory
-        if directory.weights is None:
+        """Save the latest snapshot, if there is one; tell whether it is written."""
+        directory, snapshot = self._directory, self._directory.snapshot
+        if snapshot is None:
             return False
         state = {
             "version": _VERSION,
             "server-round": directory.reports[-1].server_round,
             "identity": self._identity,
-            "metrics-bytes": directory.metrics_bytes(),
+            "metrics-bytes": directory.append_rows(again=True),
             "elapsed-seconds": self._elapsed(),
-            "weights-sha256": weights_digest(directory.weights),
+            "weights-sha256": weights_digest(snapshot.weights),
         }
-        tensors = {f"{index:06d}": array for index, array in enumerate(directory.weights)}
-        tensors |= {_STRATEGY + name: array for name, array in self._strategy_state.items()}
+        tensors = {f"{index:06d}": array for index, array in enumerate(snapshot.weights)}
+        tensors |= {_STRATEGY + name: array for name, array in snapshot.strategy.items()}
         return directory.write_tensors(CHECKPOINT, tensors, {"state": json.dumps(state)})
 
 

@@ -1,7 +1,9 @@
 """Files that are whole, whatever happens while they are written."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -10,10 +12,29 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: If it cannot be written; the old file is untouched then.
     """
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    replace_atomically(path, write)
+
+
+def replace_atomically(path: Path, write: Callable[[BinaryIO], None], mode: int = 0o666) -> None:
+    """Replace a file as `write_atomically` does, with what `write` writes.
+
+    Args:
+        path: The file.
+        write: Is given the file to write to.
+        mode: The new file's permissions, less those that the umask takes away.
+
+    Raises:
+        OSError: If it cannot be written; the old file is untouched then.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a path opens with no mode
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -21,6 +42,20 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def cut_back(path: Path, num_bytes: int) -> None:
+    """Cut off what has been appended to a file since it had a length.
+
+    Raises:
+        ValueError: If it is shorter than that.
+        OSError: If it cannot be cut.
+    """
+    length = path.stat().st_size if path.exists() else 0
+    if length < num_bytes:
+        raise ValueError(f"{path} has {length} bytes, it had {num_bytes} at the checkpoint")
+    if length > num_bytes:
+        os.truncate(path, num_bytes)
 
 
 def append_durably(path: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fl_app.core.errors import ConfigError
 from strategies.part_kinds import BY_POSITION, Entry, Kind, declare_kind
-from strategies.registry import PartError, build_part
+from strategies.registry import PartError, build_part, known_name
 
 AUTO_DATA = "auto"
 OWN_DATA = "own"
@@ -55,6 +55,15 @@ declare_kind(
         },
     )
 )
+
+
+def is_own_strategy(text: str) -> bool:
+    """Tell whether a strategy is this project's, into which the parts plug, whatever its options.
+
+    Raises:
+        PartError: If the text is not a name with options.
+    """
+    return known_name("strategy", text) == OWN_STRATEGY
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from enum import IntEnum
 import numpy as np
 import torch
 
+_LONGEST_ID = 18
+
 
 class Stream(IntEnum):
     """What random numbers are for; keeps streams of the same seed apart."""
@@ -53,6 +55,8 @@ def numpy_generator(
 
 
 def _key_of(participant: str) -> int:
-    if participant.isascii() and participant.isdecimal():
+    # A partition id is its own key. "007" is a name, and another participant than "7".
+    number = participant.isascii() and participant.isdecimal() and len(participant) <= _LONGEST_ID
+    if number and participant == str(int(participant)):
         return int(participant)
     return int.from_bytes(hashlib.sha256(participant.encode()).digest()[:16], "big")

@@ -7,7 +7,7 @@ are declared in `fl_app.core.plugins`.
 
 import logging
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from fl_app.core.plugins import AUTO_DATA, part, told_as_config_error
 from fl_app.data.download import ensure_files, torchvision_fetch
 from fl_app.data.idx import read_images, read_labels
 from fl_app.data.tensor_dataset import Examples, GreyExamples
-from strategies.registry import check_name
+from strategies.registry import check_name, known_name
 
 _FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -37,12 +37,15 @@ class Dataset:
     """A named dataset with its fixed train/test split.
 
     Attributes:
-        name: Its name in the run config.
+        name: That under which it is registered; `load_dataset` replaces it by what the run config
+            says, which for one of your own is a path.
         train: The training examples.
         test: The test examples.
         class_names: One per label.
         mean: Subtracted from pixels in [0, 1].
         std: Divided by after that.
+        light_on_dark: Whether all its pictures are light on a dark background, so that
+            `scripts/predict` may turn one round that is dark on light.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: float
     std: float
+    light_on_dark: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class IdxSource:
         """Return the dataset whose four files lie in `raw`; `DataError` if one is broken."""
         train, test = self._examples(raw, "train"), self._examples(raw, "t10k")
         everything = Examples(test.images, test.labels)
-        return Dataset(self.name, train, everything, self.class_names, self.mean, self.std)
+        return Dataset(self.name, train, everything, self.class_names, self.mean, self.std, True)
 
     def _examples(self, raw: Path, part: str) -> GreyExamples:
         images_path = raw / f"{part}-images-idx3-ubyte"
@@ -139,7 +143,7 @@ def load_digits(_data_dir: Path) -> Dataset:
     std = round(float(images[train].double().std(correction=0)), 4)
     everything = Examples((images - mean) / std, labels)
     split = everything.select(train), everything.select(test)
-    return Dataset("digits", *split, _DIGIT_CLASSES, mean, std)
+    return Dataset("digits", *split, _DIGIT_CLASSES, mean, std, light_on_dark=True)
 
 
 @lru_cache(maxsize=2)
@@ -154,7 +158,8 @@ def load_dataset(name: str, data_dir: Path) -> Dataset:
         The dataset, shared by all callers: do not write to its tensors.
 
     Raises:
-        ConfigError: If there is no such dataset, or a function of the user's returns none.
+        ConfigError: If there is no such dataset, a function of the user's returns none, or one of
+            another name than it is registered under.
         DataError: If a file is missing or broken.
     """
     dataset = part("dataset", name)(data_dir)
@@ -163,7 +168,33 @@ def load_dataset(name: str, data_dir: Path) -> Dataset:
             f'run config: dataset = "{name}" gave a {type(dataset).__name__}; it must give a '
             "Dataset of fl_app.data.datasets"
         )
+    registered = known_name("dataset", name)
+    if registered is not None and dataset.name != registered:
+        # The name is what participants are told to load, and what a saved model says it is of.
+        raise ConfigError(
+            f'run config: dataset = "{name}" gave a Dataset whose name is {dataset.name!r}; '
+            f"give it the name that it is registered under, {registered!r}"
+        )
+    dataset = replace(dataset, name=name)
+    _check_labels(dataset)
     return dataset
+
+
+def _check_labels(dataset: Dataset) -> None:
+    classes = len(dataset.class_names)
+    for part_name, examples in (("train", dataset.train), ("test", dataset.test)):
+        labels = examples.labels
+        if labels.dtype != torch.int64 or labels.ndim != 1:
+            raise ConfigError(
+                f"run config: dataset = {dataset.name!r}: the labels of {part_name} are "
+                f"{labels.dtype} of shape {list(labels.shape)}; they must be int64 [examples]"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ConfigError(
+                f"run config: dataset = {dataset.name!r}: the labels of {part_name} go from "
+                f"{int(labels.min())} to {int(labels.max())}, but it has {classes} class_names; "
+                f"labels are positions in them, from 0 to {classes - 1}"
+            )
 
 
 def resolve_dataset(name: str, data_dir: Path) -> str:

@@ -73,17 +73,19 @@ class GreyExamples:
 
 
 def normalise(images: npt.NDArray[np.uint8], mean: float, std: float) -> torch.Tensor:
-    """Scale grey images to [0, 1] and standardise them, all at once.
+    """Scale images to [0, 1] and standardise them, all at once.
 
     Bit-identical to torchvision's `ToTensor` followed by `Normalize((mean,), (std,))`.
 
     Args:
-        images: uint8 [N, H, W].
+        images: uint8 [N, H, W], or [N, C, H, W].
         mean: Subtracted after scaling.
         std: Divided by after that.
 
     Returns:
-        float32 [N, 1, H, W].
+        float32 [N, C, H, W], with one channel where none was given.
     """
-    pixels = torch.from_numpy(images.astype(np.float32)).unsqueeze(1).div_(255)
+    pixels = torch.from_numpy(images.astype(np.float32)).div_(255)
+    if pixels.ndim == 3:
+        pixels = pixels.unsqueeze(1)
     return pixels.sub_(torch.tensor(mean)).div_(torch.tensor(std))

@@ -8,7 +8,7 @@ from flwr.common import Parameters
 from flwr.server.strategy import Strategy
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.plugins import HONEST, OWN_STRATEGY, part
+from fl_app.core.plugins import HONEST, is_own_strategy, part
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.privacy.noise_calibration import planned_participants
 from strategies.aggregation.base import Aggregator, as_aggregator
@@ -45,7 +45,7 @@ class Facts:
     @property
     def own_strategy(self) -> bool:
         """Whether the strategy is this project's, into which the parts plug."""
-        return self.config.strategy == OWN_STRATEGY
+        return is_own_strategy(self.config.strategy)
 
     @property
     def averages(self) -> bool:
@@ -128,7 +128,7 @@ def facts_about(config: RunConfig) -> Facts:
         config,
         codec=part("codec", config.codec),
         aggregator=aggregator(config.aggregator),
-        strategy=None if config.strategy == OWN_STRATEGY else _on_trial(config.strategy),
+        strategy=None if is_own_strategy(config.strategy) else _on_trial(config.strategy),
         adversary=None if config.adversary == HONEST else part("adversary", config.adversary),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fl_app.core.plugins import OWN_DATA, OWN_STRATEGY
+from fl_app.core.plugins import OWN_DATA, is_own_strategy
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.combination import Facts, facts_about
 from strategies.flower_strategies import without_effect
@@ -66,7 +66,7 @@ def settings_without_effect(config: RunConfig) -> list[str]:
 def _of_parts(facts: Facts) -> Iterator[str]:
     config, count = facts.config, facts.sampled
     key, name = "strategy", config.strategy
-    if config.strategy == OWN_STRATEGY:
+    if is_own_strategy(config.strategy):
         key, name = "aggregator", config.aggregator
         reason = None if facts.averages else facts.aggregator.without_effect(count)
     else:

@@ -23,9 +23,10 @@ from fl_app.core.errors import ResumeError, UserError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.saved_models import SavedModels
 from fl_app.privacy.run_privacy import Privacy
+from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import RoundReport
-from fl_app.results.run_directory import RunDirectory, config_digest, weights_digest
-from fl_app.tasks.parameters import travelling_names
+from fl_app.results.run_directory import RunDirectory
+from fl_app.tasks.parameters import state_arrays
 from fl_app.tasks.server_data import ServerData
 
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
@@ -83,7 +84,9 @@ class Run:
         """
         check_identity(checkpoint, self.identity())
         try:
-            self.directory.restore(checkpoint.metrics_bytes, checkpoint.weights)
+            self.directory.restore(
+                checkpoint.metrics_bytes, checkpoint.weights, checkpoint.strategy
+            )
         except (OSError, ValueError) as error:
             raise ResumeError(f"resume: the history cannot be restored: {error}") from error
         self.earlier_seconds = checkpoint.elapsed_seconds
@@ -98,7 +101,7 @@ class Run:
     @cached_property
     def models(self) -> SavedModels:
         """The final and the best model, as they are saved."""
-        return SavedModels(self.directory, travelling_names(self.model), self._model_metadata)
+        return SavedModels(self.directory, partial(state_arrays, self.model), self._model_metadata)
 
     def _model_metadata(self) -> dict[str, str]:
         return {
@@ -107,6 +110,8 @@ class Run:
             "classes": json.dumps(list(self.data.class_names)),
             "mean": repr(self.data.mean),
             "std": repr(self.data.std),
+            "image-shape": json.dumps(list(self.data.image_shape)),
+            "light-on-dark": json.dumps(self.data.light_on_dark),
         }
 
     def digests(self) -> dict[str, str]:

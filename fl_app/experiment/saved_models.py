@@ -7,11 +7,13 @@ Each says in its metadata of which round it is, so that none is taken for anothe
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from logging import WARNING
 from pathlib import Path
+from typing import Any
 
 from flwr.common.logger import log
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fl_app.callbacks.checkpoint import CHECKPOINT
@@ -28,18 +30,18 @@ class SavedModels:
     def __init__(
         self,
         directory: RunDirectory,
-        names: Sequence[str],
+        state: Callable[[Arrays], Mapping[str, NDArray[Any]]],
         metadata: Callable[[], Mapping[str, str]],
     ) -> None:
         """Set up.
 
         Args:
             directory: Where they go.
-            names: The names of the arrays in the model's state dict.
+            state: From the weights to the model's whole state dict.
             metadata: Returns what a reader needs to know to use the weights.
         """
         self._directory = directory
-        self._names = names
+        self._state = state
         self._metadata = metadata
 
     def write_final(self) -> None:
@@ -96,7 +98,7 @@ class SavedModels:
 
     def _write(self, name: str, weights: Arrays, server_round: int) -> None:
         metadata = {**self._metadata(), ROUND: str(server_round)}
-        self._directory.write_model(name, weights, self._names, metadata)
+        self._directory.write_tensors(name, self._state(weights), metadata)
 
 
 def _round_of(model: Path) -> int | None:

@@ -7,19 +7,22 @@ from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
 from flwr.server.strategy import Strategy
 from torch import nn
 
-from fl_app.core.plugins import OWN_STRATEGY, part
+from fl_app.core.plugins import is_own_strategy, part
 from fl_app.core.run_config import RunConfig
 from fl_app.data.tensor_dataset import Examples
 from fl_app.experiment.combination import aggregator
-from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY
-from fl_app.tasks.parameters import get_weights, set_weights, trainable_flags
+from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY, model_told
+from fl_app.tasks.federated_model import model_spec
+from fl_app.tasks.parameters import get_weights, set_weights
 from fl_app.tasks.server_data import ServerData
 from fl_app.training.local_training import evaluate, resolve_device
 from fl_app.training.settings import local_learning_rate, pipeline_settings
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays
 from strategies.core.metrics import weighted_average
+from strategies.core.model_spec import ModelSpec
 from strategies.core.state import ClientStateRounds, StrategyState
+from strategies.flower_strategies import SeededStrategy
 from strategies.optimization.scaffold import ControlVariate
 from strategies.privacy.gaussian_mean import PrivateMean
 
@@ -45,6 +48,7 @@ def build_strategy(
     Raises:
         ConfigError: If a part cannot be built.
     """
+    spec = model_spec(model)
 
     def fit_config(server_round: int) -> dict[str, Scalar]:
         received = config.evaluate_with_training and server_round > 1
@@ -53,6 +57,7 @@ def build_strategy(
             **clip_norm,
             ROUND_KEY: server_round,
             DATASET_KEY: data.name,
+            **model_told(spec),
             RUN_KEY: run,
             EVALUATE_KEY: received,
         }
@@ -66,32 +71,36 @@ def build_strategy(
         "initial_parameters": ndarrays_to_parameters(weights or get_weights(model)),
         "evaluate_fn": None if data.test is None else _evaluation(model, data.test, config.device),
         "on_fit_config_fn": fit_config,
-        "on_evaluate_config_fn": lambda _: {DATASET_KEY: data.name},
+        "on_evaluate_config_fn": lambda _: {DATASET_KEY: data.name, **model_told(spec)},
         "fit_metrics_aggregation_fn": weighted_average,
         "evaluate_metrics_aggregation_fn": weighted_average,
     }
-    if config.strategy != OWN_STRATEGY:
-        strategy: Strategy = part("strategy", config.strategy, **common)
-        return strategy
-    parts = _parts(config, model)
-    if private_mean is not None:
-        parts["aggregator"] = private_mean
-    return DeltaFedAvg(**common, **parts)
+    if is_own_strategy(config.strategy):
+        parts = _parts(config, spec)
+        if private_mean is not None:
+            parts["aggregator"] = private_mean
+        own: Strategy = part("strategy", config.strategy, **common, **parts)
+        return own
+    strategy: Strategy = part("strategy", config.strategy, **common)
+    if not isinstance(strategy, DeltaFedAvg):
+        return SeededStrategy(strategy, config.seed, config.min_fit_clients)
+    strategy.seed = config.seed  # of a class derived from it, which need not take them
+    strategy.min_updates = max(strategy.min_updates, config.min_fit_clients)
+    return strategy
 
 
-def _parts(config: RunConfig, model: nn.Module) -> dict[str, Any]:
+def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:
     """Build what varies in `DeltaFedAvg`."""
-    trainable = trainable_flags(model)
     control = None
     if config.scaffold:
         learning_rate = local_learning_rate(config)
-        control = ControlVariate(config.num_participants, trainable, learning_rate)
+        control = ControlVariate(config.num_participants, model.trainable, learning_rate)
     return {
         "seed": config.seed,
         "codec": part("codec", config.codec),
         "aggregator": aggregator(config.aggregator),
         "server_optimizer": part("server-optimizer", config.server_optimizer),
-        "trainable": trainable,
+        "model": model,
         "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
         "control_variate": control,
         "client_state_rounds": ClientStateRounds() if pipeline_settings(config).remembers else None,

@@ -5,9 +5,41 @@ from dataclasses import dataclass
 
 from flwr.common import Scalar
 
+from fl_app.core.errors import ConfigError
 from strategies.core.client_update import DELTA, UPDATE_KEY
+from strategies.core.model_spec import ModelSpec
 from strategies.core.state import STATE_KEEP_KEY, STATE_ROUND_KEY
 from strategies.privacy.gaussian_mean import CLIP_NORM_KEY
+
+
+def model_told(model: ModelSpec) -> dict[str, Scalar]:
+    """Return what the server says of its model with each message."""
+    return {MODEL_KEY: model.sha256, FROZEN_KEY: model.frozen_sha256}
+
+
+def check_same_model(model: ModelSpec, told: Mapping[str, Scalar]) -> None:
+    """Look whether a participant has the model that the server has.
+
+    Args:
+        model: The participant's.
+        told: The config of a message; says nothing under strategies that do not tell.
+
+    Raises:
+        ConfigError: If it has another one.
+    """
+    if told.get(MODEL_KEY, model.sha256) != model.sha256:
+        tensors = ", ".join(f"{t.name} {list(t.shape)} {t.dtype}" for t in model.tensors)
+        raise ConfigError(
+            "the model here is not that of the server; both need the same code. "
+            f"What travels here: {tensors}"
+        )
+    frozen = str(told.get(FROZEN_KEY, model.frozen_sha256))
+    if frozen != model.frozen_sha256:
+        raise ConfigError(
+            "the frozen parameters of the model here are not those of the server, and they do not "
+            f"travel: SHA-256 {model.frozen_sha256 or 'of none'} here, {frozen or 'of none'} "
+            "there; both need the same files"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,6 +91,14 @@ DATASET_KEY = "dataset"
 """The data set that the server resolved, so that all train on the same."""
 
 
+MODEL_KEY = "model-sha256"
+"""Of the names, shapes and dtypes of what travels of the server's model."""
+
+
+FROZEN_KEY = "frozen-sha256"
+"""Of the server's frozen parameters, which do not travel: everybody has to have the same ones."""
+
+
 PARTICIPANT_KEY = "participant"
 """In what a participant answers: who it is."""
 
@@ -83,7 +123,3 @@ RECEIVED_EXAMPLES_KEY = "received-examples"
 
 NUM_EXAMPLES_KEY = "num-examples"
 """In the properties, with secure aggregation: how many examples a participant trains on."""
-
-
-STATE_LOST_KEY = "state-lost"
-"""In the fit metrics: the participant's memory was not there, and it began anew."""

@@ -159,19 +159,17 @@ def model_file(path: Path, best: bool = False) -> Path:
 def which_model(file: Path, metadata: Mapping[str, str]) -> str:
     """Say which of its run's models a file is, and what became of one that should be there."""
     kinds = {MODEL: "the final model", BEST_MODEL: "the best model"}
-    parts = [kinds.get(file.name, "a model")]
-    if of := metadata.get("round"):
-        parts[0] += f", after round {of}" if of != "0" else ", untrained: that of round 0"
-    if file.name not in kinds:
-        return parts[0]
-    if not (file.parent / SUMMARY).is_file():
-        unfinished = (file.parent / CONFIG).is_file()
-        return f"{parts[0]}; the run goes on, or was killed" if unfinished else parts[0]
+    of = metadata.get("round")
+    told = {None: "", "0": ", untrained: that of round 0"}.get(of, f", after round {of}")
+    parts = [kinds.get(file.name, "a model") + told]
+    if file.name not in kinds or not (file.parent / SUMMARY).is_file():
+        unfinished = file.name in kinds and (file.parent / CONFIG).is_file()
+        return parts[0] + f"; {UNFINISHED}" * unfinished
     summary = _read_object(file.parent / SUMMARY)
     best = (summary.get("best") or {}).get("round")
     if file.name == BEST_MODEL and of is not None and str(best) != of:
         parts.append(f"the best round was {best}, whose model is not here")
-    if file.name == BEST_MODEL and not (file.parent / MODEL).exists():
+    if not (file.parent / MODEL).exists():
         parts.append("the final model is not here")
     for name, now in (summary.get("not_written") or {}).items():
         if name in kinds:
@@ -184,7 +182,8 @@ def load_model(
 ) -> tuple["nn.Module", dict[str, str]]:
     """Load a model that a run has saved.
 
-    Integer buffers, which do not travel, are those of a freshly built model.
+    What is not in the file, such as the integer buffers in one of an earlier version, is that of a
+    freshly built model.
 
     Args:
         path: A run directory or a safetensors file.
@@ -199,7 +198,7 @@ def load_model(
         UserError: If there is no model, the file is damaged, or what it holds differs from
             the registered model in names, shapes or dtypes; the message says where.
     """
-    from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
+    from fl_app.tasks.parameters import load_state, state_arrays
     from fl_app.tasks.registry import build_model
     from strategies.registry import PartError, is_path
 
@@ -217,10 +216,10 @@ def load_model(
         model = build_model(kind, seed=0)
     except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error
-    expected = dict(zip(travelling_names(model), get_weights(model), strict=True))
+    expected = state_arrays(model)
     if differences := list(_differences(arrays, expected)):
         raise UserError(f"{file} does not fit the model {kind!r}: {'; '.join(differences)}")
-    set_weights(model, [arrays[name] for name in expected])
+    load_state(model, arrays)
     return model, metadata
 
 
@@ -239,7 +238,8 @@ def _differences(
     found: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]
 ) -> Iterator[str]:
     for name in sorted(expected.keys() - found.keys()):
-        yield f"{name} is missing"
+        if expected[name].dtype.kind in "fc":
+            yield f"{name} is missing"
     for name in sorted(found.keys() - expected.keys()):
         yield f"{name} is unknown to it"
     for name in sorted(expected.keys() & found.keys()):

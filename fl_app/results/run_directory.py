@@ -7,7 +7,7 @@
 | `checkpoint.safetensors` | what it takes to continue; see `fl_app.callbacks.checkpoint` |
 | `privacy.json` | how much privacy every participant has spent, where that is on |
 | `summary.json` | final scores, why the run ended, SHA-256 of weights, config and partition |
-| `model.safetensors` | the final weights under the model's own names |
+| `model.safetensors` | the final model: its whole state dict |
 | `best.safetensors` | those of the best round |
 | `tensorboard/` | the same history as TensorBoard events |
 | `history.png` | accuracy and loss by round |
@@ -16,10 +16,9 @@
 | `partition.png` | label distribution per participant |
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from logging import ERROR
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,12 +29,13 @@ from flwr.common.logger import log
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from fl_app.core.atomic_io import append_durably, write_atomically
+from fl_app.core.atomic_io import append_durably, cut_back, write_atomically
 from fl_app.core.errors import UserError
 from fl_app.results.metrics_log import decode_rounds, encode_round, finite_or_null
 from fl_app.results.records import RoundReport
 from fl_app.results.second_place import SecondPlace, Write
 from strategies.core.client_update import Arrays
+from strategies.core.state import StrategyState
 
 METRICS = "metrics.jsonl"
 MODEL = "model.safetensors"
@@ -51,6 +51,28 @@ class _Unwritten(NamedTuple):
     write: Write | None
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A run between two rounds: all of it is of the same round.
+
+    Attributes:
+        num_reports: How many rounds there are, round 0 included.
+        weights: The global weights.
+        strategy: What the strategy remembers.
+    """
+
+    num_reports: int
+    weights: Arrays
+    strategy: Mapping[str, NDArray[Any]]
+
+
+class SavedRows(NamedTuple):
+    """How much of the history is in `metrics.jsonl`: rounds, and bytes."""
+
+    num_reports: int
+    num_bytes: int
+
+
 class RunDirectory:
     """Writes a run's results as they come; a hook of the workflow.
 
@@ -60,8 +82,7 @@ class RunDirectory:
 
     Attributes:
         path: The absolute path of the directory.
-        reports: Every round so far, round 0 included.
-        weights: The global weights after the latest of them.
+        snapshot: The run after its latest round; `None` before there is any.
         second_place: Where `rescue` puts what this directory does not take.
     """
 
@@ -76,10 +97,11 @@ class RunDirectory:
             UserError: If it cannot be made or opened, or another process is using it.
         """
         self.path = path
-        self.reports: list[RoundReport] = []
-        self.weights: Arrays | None = None
+        self.snapshot: Snapshot | None = None
         self.second_place = SecondPlace()
-        self._unsaved_rows = ""
+        self._strategy: StrategyState | None = None
+        self._reports: list[RoundReport] = []
+        self._saved = SavedRows(0, 0)
         self._unwritten: dict[str, _Unwritten] = {}
         try:
             path.mkdir(parents=True, exist_ok=resume)
@@ -97,61 +119,72 @@ class RunDirectory:
         """Let another process use the directory."""
         self._lock.release()
 
-    def metrics_bytes(self) -> int:
-        """Return the length of `metrics.jsonl`."""
-        path = self.path / METRICS
-        return path.stat().st_size if path.exists() else 0
+    @property
+    def reports(self) -> list[RoundReport]:
+        """Every round so far, round 0 included."""
+        return [] if self.snapshot is None else self._reports[: self.snapshot.num_reports]
 
-    def restore(self, metrics_bytes: int, weights: Arrays) -> None:
+    @property
+    def weights(self) -> Arrays | None:
+        """The global weights after the latest round; `None` before there is any."""
+        return None if self.snapshot is None else self.snapshot.weights
+
+    def follow(self, strategy: StrategyState | None) -> None:
+        """Let each snapshot have what a strategy remembers."""
+        self._strategy = strategy
+
+    def restore(
+        self, metrics_bytes: int, weights: Arrays, strategy: Mapping[str, NDArray[Any]]
+    ) -> None:
         """Go back to an earlier moment of the run: cut off rows written since.
 
         Args:
             metrics_bytes: Length of `metrics.jsonl` at that moment.
             weights: The global weights at that moment.
+            strategy: What the strategy remembered.
 
         Raises:
             ValueError: If `metrics.jsonl` is shorter than it was, or damaged.
         """
         path = self.path / METRICS
-        if self.metrics_bytes() < metrics_bytes:
-            raise ValueError(
-                f"{path} has {self.metrics_bytes()} bytes, it had {metrics_bytes} at the checkpoint"
-            )
-        os.truncate(path, metrics_bytes)
+        cut_back(path, metrics_bytes)
         with path.open(encoding="utf-8") as file:
-            self.reports = decode_rounds(file)
-        self.weights = weights
+            self._reports = decode_rounds(file)
+        self._saved = SavedRows(len(self._reports), metrics_bytes)
+        self.snapshot = Snapshot(len(self._reports), weights, strategy)
 
     def after_round(self, report: RoundReport, weights: Arrays) -> str | None:
-        """Append the round, and those that could not be, to `metrics.jsonl`; never ends the run."""
-        self.reports.append(report)
-        self.weights = weights
-        self._unsaved_rows += encode_round(report)
-        self._append_rows()
+        """Take the round in, and append it to `metrics.jsonl`; never ends the run.
+
+        What is of the round is taken in at one moment, the assignment of the snapshot: whatever
+        interrupts the run finds all of it or nothing.
+        """
+        strategy = {} if self._strategy is None else self._strategy.state()
+        self._reports = [*self.reports, report]
+        self.snapshot = Snapshot(len(self._reports), weights, strategy)
+        self.append_rows()
         return None
 
-    def _append_rows(self, again: bool = False) -> None:
-        rows = self._unsaved_rows
-        if self._try(METRICS, lambda path: append_durably(path, rows), again):
-            self._unsaved_rows = ""
+    def append_rows(self, again: bool = False) -> int:
+        """Append the rounds that are not in `metrics.jsonl` yet; return its length, in bytes."""
+        reports, saved = self.reports, self._saved
+        rows = "".join(map(encode_round, reports[saved.num_reports :]))
+
+        def append(path: Path) -> None:
+            try:
+                cut_back(path, saved.num_bytes)  # an append may have been interrupted
+                append_durably(path, rows)
+            except ValueError:  # somebody has removed rows
+                write_atomically(path, "".join(map(encode_round, reports)).encode())
+
+        if rows and self._try(METRICS, append, again):
+            self._saved = SavedRows(len(reports), (self.path / METRICS).stat().st_size)
+        return self._saved.num_bytes
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file, whole or not at all."""
         text = json.dumps(finite_or_null(content), indent=2, allow_nan=False) + "\n"
         self._try(name, lambda path: write_atomically(path, text.encode()))
-
-    def write_model(
-        self, name: str, weights: Arrays, names: Sequence[str], metadata: Mapping[str, str]
-    ) -> None:
-        """Write a model in the safetensors format, whole or not at all.
-
-        Args:
-            name: `MODEL` or `BEST_MODEL`.
-            weights: One array per name in `names`.
-            names: The names in the model's state dict.
-            metadata: What a reader needs to know to use the weights.
-        """
-        self.write_tensors(name, dict(zip(names, weights, strict=True)), metadata)
 
     def write_tensors(
         self, name: str, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]
@@ -192,8 +225,7 @@ class RunDirectory:
         Returns:
             Why a file is not in this directory, by its name.
         """
-        if self._unsaved_rows:
-            self._append_rows(again=True)
+        self.append_rows(again=True)
         files = {name: write for name, (_, write) in self._unwritten.items() if write is not None}
         for name, write in files.items():
             if name != METRICS:
@@ -214,17 +246,3 @@ class RunDirectory:
             return False
         self._unwritten.pop(name, None)
         return True
-
-
-def weights_digest(weights: Arrays) -> str:
-    """Return the SHA-256 of a model's weights: shapes, dtypes and every bit, in model order."""
-    digest = hashlib.sha256()
-    for array in weights:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.asarray(array, order="C").data)
-    return digest.hexdigest()
-
-
-def config_digest(config: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a config, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

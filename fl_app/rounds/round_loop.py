@@ -170,7 +170,7 @@ class FederatedWorkflow:
                 report = _evaluated_by_all(pending, weights, phases)
                 self._after_round(report, weights)
             return str(end)
-        except Exception:
+        except BaseException:  # also whatever a signal raises
             if pending is not None:  # its work is done, only a score is missing
                 self._after_round(pending.evaluated(), weights)
             raise

@@ -201,8 +201,8 @@ class FlowerRounds:
         except Exception as error:  # whatever a strategy that is not ours may raise
             return self._leave(server_round, f"{type(error).__name__}: {error}")
         if parameters is None:
-            derived = self.flower.refusal if isinstance(self.flower, DeltaFedAvg) else None
-            reason = derived or f"{len(results)} valid updates made no aggregate"
+            told: str | None = getattr(self.flower, "refusal", None)  # one of this project says why
+            reason = told or f"{len(results)} valid updates made no aggregate"
             return self._leave(server_round, reason)
         new_weights = GlobalWeights.decode(parameters)
         if not all_finite(new_weights.arrays):

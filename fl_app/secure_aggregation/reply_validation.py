@@ -20,6 +20,7 @@ from fl_app.messaging.flower_compat import (
     bytes_to_public_key,
     recorddict_to_fitres,
 )
+from strategies.core.client_update import DELTA, UPDATE_KEY
 from strategies.core.npy import decode_arrays
 
 Check = Callable[[int, RecordDict, RecordDict], None]
@@ -66,6 +67,8 @@ class MaskedUpdateCheck:
         result = recorddict_to_fitres(answer, keep_input=True)
         if result.status.code != Code.OK:
             raise ValueError(result.status.message or result.status.code.name)
+        if result.metrics.get(UPDATE_KEY) != DELTA:  # weights would spoil the sum unseen
+            raise ValueError("it does not say that it holds a delta")
         count: Any = result.num_examples
         if type(count) is not int or not 0 < count <= self.announced[node]:
             raise ValueError(

@@ -1,6 +1,6 @@
 """A participant's own examples: a part of a common set, or data that only it has."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.node import NodeConfig, participant_name, partition_id, path_in
-from fl_app.core.paths import absolute_path, resolve_data_dir
+from fl_app.core.paths import absolute_path, resolve_data_dir, resolve_state_dir
 from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.data.datasets import load_dataset, resolve_dataset
+from fl_app.data.local_files.cache import PictureCache
 from fl_app.data.local_files.loader import LocalData, OwnDataSpec, load_own_data
 from fl_app.data.partition import PartitionSpec, train_and_test_indices
 from fl_app.tasks.settings import class_names, image_shape, partition_spec
@@ -30,7 +31,7 @@ def local_data(node_config: NodeConfig, config: RunConfig, dataset: str | None) 
         UserError: If the data or the node config has to be put right.
     """
     if config.dataset == OWN_DATA:
-        return _own_data(_own_data_spec(node_config, config))
+        return _own_data(_own_data_spec(node_config, config), _cache_folder(node_config))
     data_dir = resolve_data_dir(config.data_dir)
     name = resolve_dataset(config.dataset, data_dir) if dataset is None else _told(dataset, config)
     return _part(name, data_dir, partition_spec(config), partition_id(node_config, config))
@@ -66,9 +67,19 @@ def _own_data_spec(node_config: NodeConfig, config: RunConfig) -> OwnDataSpec:
     )
 
 
+def _cache_folder(node_config: NodeConfig) -> Path | None:
+    """Return where a node keeps its pictures decoded; nowhere if its operator says so."""
+    wanted = node_config.get("data-cache", True)
+    if not isinstance(wanted, bool):
+        raise ConfigError(f"node config: data-cache = {wanted!r} must be true or false")
+    if not wanted:
+        return None
+    return resolve_state_dir(str(node_config.get("state-dir", ""))) / "data-cache"
+
+
 @lru_cache(maxsize=4)
-def _own_data(spec: OwnDataSpec) -> LocalData:
-    return load_own_data(spec)
+def _own_data(spec: OwnDataSpec, cache_folder: Path | None) -> LocalData:
+    return load_own_data(spec, None if cache_folder is None else PictureCache(cache_folder))
 
 
 @lru_cache(maxsize=4)
@@ -84,5 +95,6 @@ def _part(dataset: str, data_dir: Path, spec: PartitionSpec, partition_id: int) 
     train, test = _indices(dataset, data_dir, spec)
     loaded = load_dataset(dataset, data_dir)
     return LocalData(
-        train=loaded.train.select(train[partition_id]), test=loaded.test.select(test[partition_id])
+        partial(loaded.train.select, train[partition_id]),
+        partial(loaded.test.select, test[partition_id]),
     )

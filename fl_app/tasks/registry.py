@@ -5,9 +5,8 @@ A model is an `nn.Module` that takes images [N, C, H, W] and returns log-probabi
 One of your own is named in the run config like any part, `model = "/home/me/net.py:Net(width=64)"`;
 one that is decorated with `@register_model("its-name")` in `fl_app.models` by that name.
 
-What travels: parameters and floating-point buffers (a batch norm's running mean), in the
-order of the state dict. Integer buffers (a batch norm's count of batches) have no meaningful
-average and stay local: each participant keeps those of a freshly built model.
+What travels is decided in `fl_app.tasks.federated_model`. Integer buffers (a batch norm's count of
+batches) have no meaningful average: each participant keeps those of a freshly built model.
 """
 
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from torch import nn
 
 from fl_app.core.plugins import told_as_config_error
 from fl_app.core.seeding import Stream, derive_seed
+from fl_app.tasks.federated_model import check_federated
 from strategies.part_kinds import KINDS
 from strategies.registry import find_part, register
 
@@ -46,10 +46,11 @@ def build_model(name: str, seed: int) -> nn.Module:
         seed: The run's.
 
     Raises:
-        ConfigError: If there is no such model, or it cannot be built.
+        ConfigError: If there is no such model, or it cannot be built or federated.
     """
     with told_as_config_error(), torch.random.fork_rng(devices=[]):
         make = find_part("model", name)  # a user's file may draw random numbers on import
         torch.default_generator.manual_seed(derive_seed(Stream.INITIAL_WEIGHTS, seed))
         model: nn.Module = make()
+    check_federated(model)
     return model

@@ -5,6 +5,7 @@ What only the server needs is in `fl_app.experiment.settings`.
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
+from fl_app.data.local_files.schema import same_class
 from fl_app.data.partition import PartitionSpec
 from fl_app.tasks.registry import build_model
 
@@ -25,12 +26,18 @@ def class_names(config: RunConfig) -> tuple[str, ...]:
     """Return the class names that participants with their own data agreed on, by label.
 
     Raises:
-        ConfigError: If a name is empty or comes twice, or the model has fewer classes.
+        ConfigError: If a name is empty or comes twice, two stand for one folder, or the model has
+            fewer classes.
     """
     names = tuple(name.strip() for name in config.class_names.split(","))
     if "" in names or len(set(names)) < len(names):
         raise ConfigError(
             f"run config: class-names = {config.class_names!r} has an empty name, or one twice"
+        )
+    if twice := same_class(names):
+        raise ConfigError(
+            f"run config: the class-names {twice[0]!a} and {twice[1]!a} stand for one folder of "
+            "pictures; make each unique"
         )
     num_classes = getattr(build_model(config.model, config.seed), "num_classes", None)
     if num_classes is not None and len(names) > num_classes:

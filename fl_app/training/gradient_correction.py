@@ -1,12 +1,16 @@
 """What heterogeneous data asks of local training: gradients corrected, steps counted."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from fl_app.tasks.federated_model import trained_parameters
+from fl_app.tasks.parameters import as_tensors
 from strategies.core.client_update import Arrays
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+"""What torch's functions over several tensors take and return."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,10 @@ class LocalCorrection:
         start = [p.detach().clone() for p in parameters.values()] if self.mu else None
         drift = None
         if self.drift is not None:
-            travelling = (n for n, t in model.state_dict().items() if t.is_floating_point())
-            by_name = dict(zip(travelling, self.drift, strict=True))
+            by_name = as_tensors(model, self.drift)
             drift = [torch.empty_like(p) for p in parameters.values()]  # in the layout of p
             for tensor, name in zip(drift, parameters, strict=True):
-                tensor.copy_(torch.tensor(by_name[name]))
+                tensor.copy_(by_name[name])
         return RoundCorrection(self.mu, start, drift)
 
 
@@ -53,18 +56,18 @@ class RoundCorrection:
     start: list[Tensor] | None
     drift: list[Tensor] | None
 
-    def add_to(self, gradients: list[Tensor], parameters: Sequence[Tensor]) -> None:
-        """Correct the gradients of a step, in place."""
+    def applied_to(self, gradients: Tensors, parameters: Tensors) -> Tensors:
+        """Return the corrected gradients of a step.
+
+        Nothing is written into the tensors given: of autograd's, several may share their memory,
+        and one may be a single number seen from everywhere.
+        """
         if self.drift is not None:
-            torch._foreach_add_(gradients, self.drift)
+            gradients = torch._foreach_add(gradients, self.drift)
         if self.start is not None:
-            moved = torch._foreach_sub(list(parameters), self.start)
-            torch._foreach_add_(gradients, moved, alpha=self.mu)
-
-
-def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that have a gradient, by name, in model order."""
-    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+            moved = torch._foreach_sub(parameters, self.start)
+            gradients = torch._foreach_add(gradients, moved, alpha=self.mu)
+        return gradients
 
 
 def effective_steps(

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.data.tensor_dataset import Examples
+from fl_app.tasks.model_outputs import check_outputs
 from fl_app.tasks.parameters import Arrays, get_weights, set_weights
+from fl_app.training.batches import batch_sizes
 from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.sgd import (
     EpochScore,
@@ -122,30 +124,34 @@ def local_update(
 
     Raises:
         ValueError: If there are no examples, or `weights` do not fit the model.
+        ConfigError: If the model returns no log-probabilities, or cannot be trained in batches of
+            this size.
     """
     if len(examples) == 0:
         raise ValueError("there are no examples to train on")
     keep_freed_memory()
     start = time.perf_counter()
-    set_weights(model, weights)
+    start_weights = set_weights(model, weights)
     device = device or torch.device("cpu")
     # Channels last is the layout the CPU's and the GPU's convolutions are fastest in.
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     images, labels = examples.images.to(device), examples.labels.to(device)
     correction = correction or LocalCorrection()
-    sgd = LocalSgd(model, settings, correction.begin(model))
+    num_classes = int(examples.labels.max()) + 1
+    sgd = LocalSgd(model, settings, correction.begin(model), num_classes)
+    sizes = batch_sizes(model, images, settings.batch_size)
     score = None
     with seeded_layers(generator.initial_seed(), device):
         for epoch in range(settings.epochs):
             order = torch.randperm(len(examples), generator=generator).to(device)
-            batches = batches_of(images, labels, order, settings.batch_size)
+            batches = batches_of(images, labels, order, sizes)
             score = EpochScore(device) if epoch == settings.epochs - 1 else None
             sgd.train_epoch(batches, score)
     local_weights = get_weights(model)
     return LocalUpdate(
         weights=local_weights,
-        delta=[w_i - w_t for w_i, w_t in zip(local_weights, weights, strict=True)],
+        delta=[w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)],
         num_examples=len(examples),
         loss=0.0 if score is None else float(score.loss) / len(examples),
         accuracy=0.0 if score is None else int(score.correct) / len(examples),
@@ -162,9 +168,11 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
 
     Raises:
         RuntimeError: If the model does not take such images.
+        ModelError: If it returns no log-probabilities.
     """
     model.eval()
     log_probabilities: Tensor = model(images)
+    check_outputs(log_probabilities, len(images), num_classes=1)
     return log_probabilities.exp()
 
 
@@ -179,6 +187,7 @@ def evaluate(
 
     Raises:
         ValueError: If there are no examples.
+        ModelError: If the model returns no log-probabilities.
     """
     if len(examples) == 0:
         raise ValueError("there are no examples to evaluate on")
@@ -188,13 +197,16 @@ def evaluate(
     model.eval()
     loss = torch.zeros((), device=device, dtype=torch.float64)
     correct = torch.zeros((), device=device, dtype=torch.int64)
-    for images, labels in zip(
+    batches = zip(
         torch.split(examples.images, _EVALUATION_BATCH),
         torch.split(examples.labels, _EVALUATION_BATCH),
         strict=True,
-    ):
+    )
+    for number, (images, labels) in enumerate(batches):
         targets = labels.to(device)
         log_probabilities = model(images.to(device))
+        if number == 0:
+            check_outputs(log_probabilities, len(images), int(examples.labels.max()) + 1)
         loss += F.nll_loss(log_probabilities, targets, reduction="sum")
         correct += (log_probabilities.argmax(1) == targets).sum()
     return Evaluation(float(loss) / len(examples), int(correct) / len(examples), len(examples))

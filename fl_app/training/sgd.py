@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.training.gradient_correction import RoundCorrection, trained_parameters
+from fl_app.tasks.federated_model import trained_parameters
+from fl_app.tasks.model_outputs import check_outputs
+from fl_app.training.gradient_correction import RoundCorrection, Tensors
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -67,17 +69,21 @@ def seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def batches_of(
-    images: Tensor, labels: Tensor, order: Tensor, batch_size: int
+    images: Tensor, labels: Tensor, order: Tensor, sizes: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches (images, labels) in the order given.
+    """Yield an epoch's batches (images, labels) in the order given, of the sizes given.
 
     They are copied out many at a time: a look-up per batch takes longer than a small model's
     step, and one for the whole epoch would hold the data twice.
     """
-    for block in torch.split(order, batch_size * _BATCHES_PER_COPY):
+    start = 0
+    for first in range(0, len(sizes), _BATCHES_PER_COPY):
+        together = list(sizes[first : first + _BATCHES_PER_COPY])
+        block = order[start : start + sum(together)]
+        start += len(block)
         yield from zip(
-            torch.split(images[block], batch_size),
-            torch.split(labels[block], batch_size),
+            torch.split(images[block], together),
+            torch.split(labels[block], together),
             strict=True,
         )
 
@@ -90,6 +96,7 @@ class LocalSgd:
         model: nn.Module,
         settings: TrainingSettings,
         correction: RoundCorrection | None = None,
+        num_classes: int = 1,
     ) -> None:
         """Begin a round.
 
@@ -97,11 +104,13 @@ class LocalSgd:
             model: The model, in training mode and on the device of the batches, with `w_t`.
             settings: Learning rate, momentum, weight decay and precision.
             correction: Of the gradients, if any.
+            num_classes: How many classes the labels have, for the check of the first batch.
         """
         self._model = model
         self._settings = settings
         self._correction = correction
         self._parameters: list[Tensor] = list(trained_parameters(model).values())
+        self._num_classes = num_classes
         self._velocity: list[Tensor] | None = None
         self.steps = 0
 
@@ -113,12 +122,17 @@ class LocalSgd:
         Args:
             batches: Images and labels of each step.
             score: Where to add up the epoch's loss and accuracy; `None` saves the time.
+
+        Raises:
+            ModelError: If the model returns no log-probabilities for the first batch of all.
         """
         low = self._settings.precision == "bfloat16"
         for images, labels in batches:
             # Entered for each step: autocast keeps its copies of the weights until it is left.
             with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
                 log_probabilities = self._model(images)
+                if self.steps == 0:
+                    check_outputs(log_probabilities, len(images), self._num_classes)
                 loss = F.nll_loss(log_probabilities, labels)
             # Straight from the gradients to the weights: nothing to zero or to accumulate.
             gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
@@ -137,21 +151,23 @@ class LocalSgd:
             torch._foreach_add_(*zip(*used, strict=True), alpha=-settings.learning_rate)
             return
         # What the loss does not depend on has gradient 0, and is corrected all the same.
-        direction = [
+        direction: Tensors = [
             torch.zeros_like(p) if g is None else g
             for p, g in zip(self._parameters, gradients, strict=True)
         ]
         if correction is not None:
-            correction.add_to(direction, self._parameters)
-        if settings.weight_decay:
-            torch._foreach_add_(direction, self._parameters, alpha=settings.weight_decay)
+            direction = correction.applied_to(direction, self._parameters)
+        if settings.weight_decay:  # not in place: these may still be autograd's own tensors
+            decay = settings.weight_decay
+            direction = torch._foreach_add(direction, self._parameters, alpha=decay)
         if settings.momentum:
             direction = self._with_momentum(direction)
         torch._foreach_add_(self._parameters, direction, alpha=-settings.learning_rate)
 
-    def _with_momentum(self, direction: list[Tensor]) -> list[Tensor]:
-        if self._velocity is None:
-            self._velocity = direction
+    def _with_momentum(self, direction: Tensors) -> Tensors:
+        if self._velocity is None:  # copied, since it is written to, and may be autograd's
+            pairs = zip(self._parameters, direction, strict=True)
+            self._velocity = [torch.empty_like(p).copy_(d) for p, d in pairs]
         else:
             torch._foreach_mul_(self._velocity, self._settings.momentum)
             torch._foreach_add_(self._velocity, direction)

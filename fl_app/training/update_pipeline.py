@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import trainable_flags
+from fl_app.tasks.federated_model import trainable_flags
 from fl_app.training.client_state import ClientState
 from fl_app.training.gradient_correction import LocalCorrection
 from fl_app.training.local_training import LocalUpdate, local_update

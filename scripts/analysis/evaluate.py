@@ -8,40 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from fl_app.core.errors import UserError
 from fl_app.core.paths import resolve_data_dir
-from fl_app.core.plugins import told_as_config_error
-from fl_app.data.datasets import Dataset, load_dataset
+from fl_app.core.plugins import OWN_DATA, told_as_config_error
+from fl_app.data.datasets import load_dataset
+from fl_app.data.local_files.loader import load_examples
+from fl_app.data.local_files.schema import Agreement
+from fl_app.data.tensor_dataset import Examples
 from fl_app.results.reader import load_model, model_file, which_model
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
+from scripts.analysis.class_scores import ClassScores, class_scores, format_table, plot_confusion
+from scripts.analysis.preprocessing import preprocessing_of
 from strategies.registry import is_path
-
-_INK = "#333333"
-
-
-@dataclass(frozen=True)
-class ClassScores:
-    """How well each class is recognised; one entry per class, 0 where undefined.
-
-    Attributes:
-        names: The classes.
-        support: Examples of the class.
-        precision: Of those predicted to be of the class, the share that are.
-        recall: Of those of the class, the share that were predicted to be.
-        f1: Harmonic mean of the two.
-        confusion: Examples, [true class, predicted class].
-    """
-
-    names: tuple[str, ...]
-    support: npt.NDArray[np.int64]
-    precision: npt.NDArray[np.float64]
-    recall: npt.NDArray[np.float64]
-    f1: npt.NDArray[np.float64]
-    confusion: npt.NDArray[np.int64]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,10 +44,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--architecture", metavar="MODEL", help="where the model is code of yours: its path"
     )
-    parser.add_argument(
+    on = parser.add_mutually_exclusive_group()
+    on.add_argument(
         "--dataset",
         metavar="NAME",
         help="as in the run config; default: the one that the model is of",
+    )
+    on.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="own data, as a participant's: a folder with a folder of pictures for each class, an "
+        ".npz, or a folder with two IDX files",
     )
     parser.add_argument("--data-dir", type=Path, help="folder that holds the data sets")
     parser.add_argument(
@@ -76,29 +64,72 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """What a model is evaluated on.
+
+    Attributes:
+        name: A data set, or the path of somebody's own data.
+        examples: As the model was trained on: standardised alike.
+        class_names: One per label.
+        outputs_may_exceed: Whether a model may have outputs without a name, as with own data.
+    """
+
+    name: str
+    examples: Examples
+    class_names: tuple[str, ...]
+    outputs_may_exceed: bool
+
+
 def _run(options: argparse.Namespace) -> None:
     file = model_file(options.model.expanduser().absolute(), options.best)
     model, metadata = load_model(file, architecture=options.architecture)
-    name = options.dataset or _data_set_of(file, metadata)
-    data_dir = resolve_data_dir(
-        str(options.data_dir.expanduser().absolute()) if options.data_dir else ""
-    )
-    dataset = load_dataset(name, data_dir)
-    result, predicted = evaluate_classes(model, dataset)
-    scores = class_scores(dataset.test.labels, predicted, dataset.class_names)
+    test = _test_set(options, file, metadata, model)
+    result, predicted = evaluate_classes(model, test)
+    scores = class_scores(test.examples.labels, predicted, test.class_names)
 
     trained_on = metadata.get("dataset")
     print(f"model     {file}")
     print(f"is        {which_model(file, metadata)}")
-    print(f"test set  {name}" + (f" (trained on {trained_on})" if trained_on != name else ""))
+    other = f" (trained on {trained_on})" if trained_on != test.name else ""
+    print(f"test set  {test.name}{other}")
     print(f"examples  {result.num_examples:,}")
     print(f"accuracy  {result.accuracy:.2%}")
     print(f"loss      {result.loss:.4f}\n")
     print(format_table(scores))
+    if nameless := int((predicted >= len(test.class_names)).sum()):
+        print(f"\n{nameless:,} examples were taken for an output that has no class name")
     if options.output:
-        _write(
-            options.output.expanduser().absolute(), result, scores, f"{metadata['model']} on {name}"
+        title = f"{metadata['model']} on {test.name}"
+        _write(options.output.expanduser().absolute(), result, scores, title)
+
+
+def _test_set(
+    options: argparse.Namespace, file: Path, metadata: Mapping[str, str], model: nn.Module
+) -> TestSet:
+    if options.data is not None:
+        return _own_data(options.data.expanduser().absolute(), file, metadata, model)
+    name = options.dataset or _data_set_of(file, metadata)
+    if name == OWN_DATA:
+        classes = ", ".join(preprocessing_of(file, metadata, model).class_names)
+        raise UserError(
+            f"{file} is of participants' own data, which is not here. Name data of the same kind "
+            f"with --data: a folder with a folder of pictures for each class ({classes}), an .npz, "
+            "or a folder with two IDX files"
         )
+    data_dir = resolve_data_dir(
+        str(options.data_dir.expanduser().absolute()) if options.data_dir else ""
+    )
+    dataset = load_dataset(name, data_dir)
+    return TestSet(name, dataset.test, dataset.class_names, outputs_may_exceed=False)
+
+
+def _own_data(path: Path, file: Path, metadata: Mapping[str, str], model: nn.Module) -> TestSet:
+    """Read somebody's own data as training read its own."""
+    kind = preprocessing_of(file, metadata, model)
+    agreement = Agreement(kind.class_names, kind.image_shape)
+    examples = load_examples(path, agreement, kind.mean, kind.std)
+    return TestSet(str(path), examples, kind.class_names, outputs_may_exceed=True)
 
 
 def _data_set_of(file: Path, metadata: Mapping[str, str]) -> str:
@@ -115,7 +146,7 @@ def _data_set_of(file: Path, metadata: Mapping[str, str]) -> str:
     return name
 
 
-def evaluate_classes(model: nn.Module, dataset: Dataset) -> tuple[Evaluation, Tensor]:
+def evaluate_classes(model: nn.Module, test: TestSet) -> tuple[Evaluation, Tensor]:
     """Evaluate a model on a test set, in the project's only evaluation loop.
 
     Returns:
@@ -129,46 +160,16 @@ def evaluate_classes(model: nn.Module, dataset: Dataset) -> tuple[Evaluation, Te
     outputs: list[Tensor] = []
     listener = model.register_forward_hook(lambda _model, _images, out: outputs.append(out.cpu()))
     try:
-        result = evaluate(model, dataset.test, resolve_device("auto"))
+        result = evaluate(model, test.examples, resolve_device("auto"))
     except (RuntimeError, IndexError) as error:
-        raise UserError(f"the model does not fit {dataset.name}: {error}") from error
+        raise UserError(f"the model does not fit {test.name}: {error}") from error
     finally:
         listener.remove()
     log_probabilities = torch.cat(outputs)
-    if log_probabilities.shape[1] != len(dataset.class_names):
-        raise UserError(
-            f"the model knows {log_probabilities.shape[1]} classes, "
-            f"{dataset.name} has {len(dataset.class_names)}"
-        )
+    known, named = log_probabilities.shape[1], len(test.class_names)
+    if known < named or (known > named and not test.outputs_may_exceed):
+        raise UserError(f"the model knows {known} classes, {test.name} has {named}")
     return result, log_probabilities.argmax(1)
-
-
-def class_scores(labels: Tensor, predicted: Tensor, names: tuple[str, ...]) -> ClassScores:
-    """Compare true and predicted classes (int64 [N] both), class by class."""
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
-    classes = np.arange(len(names))
-    truth, answer = labels.numpy(), predicted.numpy()
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, answer, labels=classes, zero_division=0.0
-    )
-    confusion = confusion_matrix(truth, answer, labels=classes)
-    return ClassScores(names, support, precision, recall, f1, confusion)
-
-
-def format_table(scores: ClassScores) -> str:
-    """Return the scores of the classes, and their plain means, as aligned text."""
-    width = max(len("class"), *map(len, scores.names))
-    lines = [f"{'class':<{width}}  support  precision   recall       F1"]
-    columns = (scores.support, scores.precision, scores.recall, scores.f1)
-    rows = [*zip(scores.names, *columns, strict=True)]
-    means = (scores.precision.mean(), scores.recall.mean(), scores.f1.mean())
-    rows.append(("mean", scores.support.sum(), *means))
-    for name, support, precision, recall, f1 in rows:
-        lines.append(
-            f"{name:<{width}}  {support:>7,}  {precision:>9.2%}  {recall:>7.2%}  {f1:>7.2%}"
-        )
-    return "\n".join(lines)
 
 
 def _write(folder: Path, result: Evaluation, scores: ClassScores, title: str) -> None:
@@ -191,53 +192,6 @@ def _write(folder: Path, result: Evaluation, scores: ClassScores, title: str) ->
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}") from error
     print(f"\nwritten to {folder}: evaluation.json, confusion.png")
-
-
-def plot_confusion(
-    counts: npt.NDArray[np.int64], class_names: Sequence[str], path: Path, title: str
-) -> None:
-    """Draw a confusion matrix: counts in the cells, coloured by their share of the row.
-
-    Args:
-        counts: Examples, [true class, predicted class].
-        class_names: One per row and column.
-        path: PNG file to write; its folder must exist.
-        title: Above the picture.
-
-    Raises:
-        ValueError: If `counts` is not a square table with one row per class name.
-    """
-    if counts.shape != (len(class_names), len(class_names)):
-        raise ValueError(f"counts {counts.shape} do not fit {len(class_names)} class names")
-    side = 2.2 + 0.68 * len(class_names)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
-
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            text = f"{count:,}\n{_percent(float(shares[row, column]))}"
-            colour = "white" if shares[row, column] > 0.5 else _INK
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    ticks, long = range(len(class_names)), max(map(len, class_names)) > 3
-    rotation, alignment = (40, "right") if long else (0, "center")
-    axes.set_xticks(ticks, class_names, rotation=rotation, ha=alignment)
-    axes.set_yticks(ticks, class_names)
-    axes.set_xlabel("predicted class", color=_INK)
-    axes.set_ylabel("true class", color=_INK)
-    axes.set_title(title, color=_INK, fontsize=13, pad=12)
-    bar = figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.8)
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.savefig(path, dpi=150)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share in (0.0, 1.0) else f"{share:.1%}"
 
 
 if __name__ == "__main__":

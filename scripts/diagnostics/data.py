@@ -33,6 +33,8 @@ def check_data(spec: OwnDataSpec, thumbnails: Path | None) -> Iterator[Finding]:
     train, test = count_classes(local, len(spec.class_names))
     rows = zip(spec.class_names, train, test, strict=True)
     yield ok("classes", ", ".join(f"{name} {a}+{b}" for name, a, b in rows))
+    for remark in local.remarks:
+        yield warn("data", f"{remark}. Is that so?")
     absent = [n for n, count in zip(spec.class_names, train, strict=True) if not count]
     if absent:
         yield warn("classes", f"none to train on of: {', '.join(absent)}. Is that so?")

@@ -64,6 +64,8 @@ class Aggregator:
     Attributes:
         needs_local_steps: Whether an update without `local_steps` is refused.
         least_updates: How few updates it is defined for.
+        takes_weights: Whether a participant may send its weights, of which the server makes the
+            delta, instead of the delta itself.
     """
 
     needs_local_steps: ClassVar[bool] = False
@@ -72,6 +74,11 @@ class Aggregator:
     def least_updates(self) -> int:
         """How few updates it is defined for."""
         return 1
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether a participant may send its weights instead of a delta."""
+        return True
 
     def without_effect(self, num_updates: int) -> str | None:
         """Say why it does no more than a plain mean with so many updates; `None` if it does."""
@@ -167,8 +174,8 @@ class FunctionAggregator(Aggregator):
 
 
 _OFFERS = (
-    *("needs_local_steps", "least_updates", "without_effect", "begin"),
-    *("before_round", "charge", "load_state"),
+    *("needs_local_steps", "least_updates", "without_effect", "takes_weights"),
+    *("begin", "before_round", "charge", "load_state"),
 )
 
 

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from strategies.aggregation.base import Aggregator
-from strategies.aggregation.weighted_mean import weighted_mean
+from strategies.aggregation.weighted_mean import WeightedSum, weighted_mean
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate, steps_of
 
 
@@ -20,7 +18,8 @@ class NormalisedMean(Aggregator):
         delta = sum(p_i * tau_i) * sum(p_i * delta_i / tau_i)
 
     Equal numbers of steps give the plain weighted mean. Who takes more steps, for having more
-    examples or a faster machine, no longer pulls the average towards its own optimum.
+    examples or a faster machine, no longer pulls the average towards its own optimum. Sums are
+    kept in float64 and rounded once, as in `WeightedMean`; the weights are rounded to float64.
 
     Source: Wang et al., NeurIPS 2020, arXiv:2007.07481, section 4.
     """
@@ -43,12 +42,11 @@ class NormalisedMean(Aggregator):
         if not updates:
             raise AggregationError("there is no update to aggregate")
         n = sum(update.num_examples for update in updates)
-        mean_steps = sum(update.num_examples * steps_of(update) for update in updates) / n
-        return weighted_mean([_rescaled(update, mean_steps) for update in updates])
-
-
-def _rescaled(update: ClientUpdate, mean_steps: float) -> ClientUpdate:
-    """Return the update as if its participant had taken the mean number of steps."""
-    factor = mean_steps / steps_of(update)
-    delta: Arrays = [d * np.asarray(factor, d.dtype) for d in update.delta]
-    return ClientUpdate(update.participant, delta, update.num_examples, mean_steps)
+        steps = [steps_of(update) for update in updates]
+        if len(set(steps)) == 1:
+            return weighted_mean(updates)
+        mean_steps = sum(u.num_examples * own for u, own in zip(updates, steps, strict=True)) / n
+        total = WeightedSum(held=len(updates) + 1)
+        for update, own in zip(updates, steps, strict=True):
+            total.add(update, update.num_examples * (mean_steps / own))
+        return total.result()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.core.client_update import Arrays, ClientUpdate
@@ -46,11 +47,13 @@ class GeometricMedian(Aggregator):
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `weighted_mean` for arguments, result and errors."""
         check_same_form(updates)
-        points = np.stack([ravel(update.delta, np.float64) for update in updates])
+        exact = np.stack([ravel(update.delta, np.float64) for update in updates])
+        points, exponent = _in_range(exact)
         median = np.median(points, axis=0)
         distances = np.linalg.norm(points - median, axis=1)
         spread = float(np.median(distances))
         if spread == 0:  # most are at one point, which is the median then
+            median = exact[np.argmin(distances)] if points is not exact else median
             return unravel(median, updates[0].delta)
         for _ in range(self.max_iterations):
             weights = 1 / np.maximum(distances, self.smoothing * spread)
@@ -63,4 +66,25 @@ class GeometricMedian(Aggregator):
         nearest = points[np.argmin(distances)]
         if np.linalg.norm(points - nearest, axis=1).sum() < distances.sum():
             median = nearest
-        return unravel(median, updates[0].delta)
+        return unravel(np.ldexp(median, exponent), updates[0].delta)
+
+
+def _in_range(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """Scale points by a power of two where float64 may not hold the squares of their distances.
+
+    An update that is further out than 2**400 times most is put there, in its own direction, which
+    is all that it adds to the median. Of float32 updates none is.
+
+    Returns:
+        The points, and the exponent of 2 to multiply a result with.
+    """
+    sizes = np.abs(points).max(axis=1, initial=0)
+    exponents = np.frexp(sizes)[1].astype(np.int64)
+    exponent = int(np.median(exponents[sizes > 0])) if sizes.any() else 0
+    if np.abs(exponents).max() <= _RANGE:
+        return points, 0
+    shifts = -np.maximum(exponents - _RANGE, exponent)
+    return np.ldexp(points, shifts[:, np.newaxis]), exponent
+
+
+_RANGE = 400  # as an exponent of 2

@@ -1,14 +1,15 @@
 """Krum and Multi-Krum: whoever has the nearest neighbours is believed, and counted once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from strategies.aggregation.base import Aggregator, check_same_form
 from strategies.aggregation.flower_arithmetic import aggregate_krum
+from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.core.client_update import AggregationError, Arrays, ClientUpdate
-from strategies.core.vectors import ravel, unravel
+from strategies.core.vectors import euclidean_norm, ravel, unravel
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,32 @@ class MultiKrum(Aggregator):
 
 
 def _aggregate(updates: Sequence[ClientUpdate], num_malicious: int, selected: int) -> Arrays:
+    if any(array.dtype == np.float64 for update in updates for array in update.delta):
+        return _aggregate_doubles(updates, num_malicious, selected)
     results = [([ravel(update.delta, np.float64)], 1) for update in updates]
     (point,) = aggregate_krum(results, num_malicious, selected)
     return unravel(point, updates[0].delta)
+
+
+def _aggregate_doubles(
+    updates: Sequence[ClientUpdate], num_malicious: int, selected: int
+) -> Arrays:
+    """Do so where float64 may not hold the squares of the distances that scores are made of.
+
+    The root of a score puts the updates in the same order.
+    """
+    points = [ravel(update.delta, np.float64) for update in updates]
+    largest = max(float(np.abs(point).max(initial=0)) for point in points)
+    if largest > _LARGE:  # else a difference may not fit, either
+        points = [point * _SMALLER for point in points]
+    distances = np.array([[euclidean_norm([p - q]) for q in points] for p in points])
+    num_closest = max(1, len(points) - num_malicious - 2)
+    closest = np.sort(distances, axis=1)[:, 1 : num_closest + 1]  # without the update itself
+    best = np.argsort([euclidean_norm([own]) for own in closest], kind="stable")
+    return weighted_mean([replace(updates[i], num_examples=1) for i in best[: max(1, selected)]])
+
+
+_LARGE, _SMALLER = 2.0**900, 2.0**-100
 
 
 def _check_num_malicious(num_malicious: int) -> None:

@@ -9,13 +9,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator, check_same_form
+from strategies.aggregation.compensated_sum import CompensatedSum
 from strategies.aggregation.flower_arithmetic import aggregate_median, aggregate_trimmed_avg
-from strategies.aggregation.weighted_mean import weighted_mean
+from strategies.aggregation.weighted_mean import WeightedSum
 from strategies.core.client_update import Arrays, ClientUpdate
+from strategies.core.vectors import euclidean_norm
 
 
 def coordinate_median(updates: Sequence[ClientUpdate]) -> Arrays:
@@ -33,7 +37,7 @@ def coordinate_median(updates: Sequence[ClientUpdate]) -> Arrays:
     Source: Yin et al., ICML 2018, arXiv:1803.01498.
     """
     check_same_form(updates)
-    return _by_layer(updates, aggregate_median)
+    return _by_layer(updates, aggregate_median, (len(updates) - 1) // 2)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class TrimmedMean(Aggregator):
         """Aggregate; see `coordinate_median` for arguments, result and errors."""
         check_same_form(updates)
         trimmed = partial(aggregate_trimmed_avg, proportiontocut=self.trim_fraction)
-        return _by_layer(updates, trimmed)
+        return _by_layer(updates, trimmed, int(self.trim_fraction * len(updates)))
 
 
 @dataclass(frozen=True)
@@ -92,29 +96,45 @@ class NormClippedMean(Aggregator):
     def __call__(self, updates: Sequence[ClientUpdate]) -> Arrays:
         """Aggregate; see `coordinate_median` for arguments, result and errors."""
         check_same_form(updates)
-        norms = [_norm(update.delta) for update in updates]
+        norms = [euclidean_norm(update.delta) for update in updates]
         bound = self.max_norm or float(np.median(norms))
-        clipped = []
+        total = WeightedSum(held=len(updates) + 1)
         for update, norm in zip(updates, norms, strict=True):
-            factor = min(1.0, bound / norm) if norm > 0 else 1.0
-            delta = [d * np.asarray(factor, d.dtype) for d in update.delta]
-            count = update.num_examples if self.weighted else 1
-            clipped.append(replace(update, delta=delta, num_examples=count))
-        return weighted_mean(clipped)
+            counted = update if self.weighted else replace(update, num_examples=1)
+            # Without a factor of 1, the number of examples stays a whole number.
+            weight = counted.num_examples * (bound / norm) if norm > bound else None
+            total.add(counted, weight)
+        return total.result()
 
 
 Results = list[tuple[Arrays, int]]
 """The form that flwr's arithmetic takes: arrays and a number of examples, here always 1."""
 
 
-def _by_layer(updates: Sequence[ClientUpdate], aggregate: Callable[[Results], Arrays]) -> Arrays:
-    """Aggregate one parameter after the other, in float64, and round once."""
+def _by_layer(
+    updates: Sequence[ClientUpdate], aggregate: Callable[[Results], Arrays], num_cut: int
+) -> Arrays:
+    """Aggregate one parameter after the other, in float64 or more, and round once.
+
+    Args:
+        updates: The updates.
+        aggregate: Flower's function.
+        num_cut: How many values it leaves out at each end, before it averages the others.
+    """
     deltas = []
     for layer in zip(*(update.delta for update in updates), strict=True):
+        if layer[0].dtype == np.float64:
+            deltas.append(_mean_of_middle(layer, num_cut))
+            continue
         (value,) = aggregate([([array.astype(np.float64)], 1) for array in layer])
         deltas.append(np.asarray(value, layer[0].dtype))
     return deltas
 
 
-def _norm(delta: Arrays) -> float:
-    return math.sqrt(sum(float(np.sum(np.square(d, dtype=np.float64))) for d in delta))
+def _mean_of_middle(layer: Sequence[NDArray[Any]], num_cut: int) -> NDArray[Any]:
+    """Average what is left of each coordinate, rounded once: for updates of float64."""
+    left = np.sort(np.stack(layer), axis=0)[num_cut : len(layer) - num_cut]
+    total = CompensatedSum(layer[0].size)
+    for values in left:
+        total.add(values, 1)
+    return total.quotient(len(left)).reshape(layer[0].shape)

@@ -78,22 +78,29 @@ class UpdateSum:
     mean: Arrays
 
 
+_LONGEST_NUMBER = 18
+
+
 def participant_order(participant: str) -> tuple[int, int, str]:
     """Sort key for participants: numbers by value and first, then names.
 
     Sums are taken in this order, so that they do not depend on the order of arrival.
     """
-    if participant.isascii() and participant.isdecimal():
+    # A participant names itself: what is too long for a number is a name.
+    if participant.isascii() and participant.isdecimal() and len(participant) <= _LONGEST_NUMBER:
         return 0, int(participant), participant
     return 1, 0, participant
 
 
-def check_update(update: ClientUpdate, like: Sequence[NDArray[Any]]) -> None:
+def check_update(
+    update: ClientUpdate, like: Sequence[NDArray[Any]], names: Sequence[str] = ()
+) -> None:
     """Raise unless `update` can be added to a model of the form of `like`.
 
     Args:
         update: What was decoded from a participant's reply.
         like: The global weights, or anything else with their shapes and dtypes.
+        names: Of the arrays, where they are known: an error has them.
 
     Raises:
         UpdateError: If the number of arrays, a shape or a dtype differs, a value is not
@@ -103,8 +110,8 @@ def check_update(update: ClientUpdate, like: Sequence[NDArray[Any]]) -> None:
     reason = (
         _example_count_fault(update.num_examples)
         or _step_count_fault(update.local_steps)
-        or form_fault(update.delta, like)
-        or _finiteness_fault(update.delta)
+        or form_fault(update.delta, like, names)
+        or _finiteness_fault(update.delta, names)
     )
     if reason is not None:
         raise UpdateError(update.participant, reason)
@@ -151,24 +158,32 @@ def _step_count_fault(local_steps: object) -> str | None:
     return None
 
 
-def form_fault(arrays: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]]) -> str | None:
+def form_fault(
+    arrays: Sequence[NDArray[Any]], like: Sequence[NDArray[Any]], names: Sequence[str] = ()
+) -> str | None:
     """Say in which way arrays differ in number, shape or dtype from those of a model."""
     if len(arrays) != len(like):
         return f"it has {len(arrays)} arrays, the model has {len(like)}"
     for index, (array, expected) in enumerate(zip(arrays, like, strict=True)):
         if array.shape != expected.shape:
-            return f"array {index} has shape {array.shape}, the model's has {expected.shape}"
+            shape = f"shape {array.shape}, the model's has {expected.shape}"
+            return f"{_named(index, names)} has {shape}"
         if array.dtype != expected.dtype:
-            return f"array {index} has dtype {array.dtype}, the model's has {expected.dtype}"
+            dtype = f"dtype {array.dtype}, the model's has {expected.dtype}"
+            return f"{_named(index, names)} has {dtype}"
     return None
 
 
-def _finiteness_fault(delta: Arrays) -> str | None:
+def _named(index: int, names: Sequence[str]) -> str:
+    return f"array {index}" + (f" ({names[index]})" if index < len(names) else "")
+
+
+def _finiteness_fault(delta: Arrays, names: Sequence[str] = ()) -> str | None:
     if all_finite(delta):
         return None
     for index, array in enumerate(delta):
         if bad := num_not_finite(array):
-            return f"array {index} holds {bad} values that are not finite"
+            return f"{_named(index, names)} holds {bad} values that are not finite"
     return None
 
 

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from logging import WARNING
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from flwr.common import EvaluateRes
@@ -40,7 +40,7 @@ _SAMPLING_STREAM = 0x5A3B
 
 
 def sample_names(
-    participants: Iterable[str], num_sampled: int, *, seed: int, server_round: int
+    participants: Iterable[str], num_sampled: int, *, seed: int, server_round: int, draw: int = 0
 ) -> list[str]:
     """Draw participants for a round without replacement.
 
@@ -53,6 +53,7 @@ def sample_names(
         num_sampled: How many to draw; all of them if there are fewer.
         seed: The seed of the run.
         server_round: The round, 1-based.
+        draw: Which draw of the round it is, for whoever draws more than once; 0-based.
 
     Returns:
         The names drawn, sorted.
@@ -60,7 +61,8 @@ def sample_names(
     available = sorted(set(participants), key=participant_order)
     if num_sampled >= len(available):
         return available
-    generator = np.random.default_rng([_SAMPLING_STREAM, seed, server_round])
+    further = [draw] if draw else []
+    generator = np.random.default_rng([_SAMPLING_STREAM, seed, server_round, *further])
     drawn = generator.choice(len(available), size=num_sampled, replace=False)
     return [available[index] for index in sorted(drawn.tolist())]
 
@@ -115,3 +117,74 @@ def sample_clients(
         return []
     names = sample_names(proxies, num_sampled, seed=seed, server_round=server_round)
     return [proxies[name] for name in names]
+
+
+class SeededClientManager(ClientManager):
+    """A client manager as a strategy sees it in one round: it samples by seed, round and name.
+
+    Flower's own draws from Python's global generator, among node ids in the order in which they
+    connected: another choice in every run.
+    """
+
+    def __init__(self, client_manager: ClientManager, seed: int, server_round: int) -> None:
+        """Set up.
+
+        Args:
+            client_manager: Who is connected; asked for everything but samples.
+            seed: Of the run.
+            server_round: The round, 1-based.
+        """
+        self._client_manager = client_manager
+        self._seed = seed
+        self._server_round = server_round
+        self._num_draws = 0
+
+    def num_available(self) -> int:
+        """Return how many are connected."""
+        return self._client_manager.num_available()
+
+    def register(self, client: ClientProxy) -> bool:
+        """Let a client in; see `ClientManager`."""
+        return self._client_manager.register(client)
+
+    def unregister(self, client: ClientProxy) -> None:
+        """Let a client go."""
+        self._client_manager.unregister(client)
+
+    def all(self) -> dict[str, ClientProxy]:
+        """Return who is connected, by node id."""
+        return self._client_manager.all()
+
+    def wait_for(self, num_clients: int, timeout: int = _WAIT_SECONDS) -> bool:
+        """Wait until so many are connected; tell whether they are."""
+        return self._client_manager.wait_for(num_clients, timeout)
+
+    def sample(
+        self,
+        num_clients: int,
+        min_num_clients: int | None = None,
+        criterion: Any = None,  # noqa: ANN401 - of a type that Flower does not promise
+    ) -> list[ClientProxy]:
+        """Draw clients; see `ClientManager`. Further draws in the round are others.
+
+        Returns:
+            Those drawn, sorted by participant; nobody if there are fewer than `num_clients`.
+        """
+        self.wait_for(num_clients if min_num_clients is None else min_num_clients)
+        proxies = {
+            participant_of(proxy): proxy
+            for proxy in self.all().values()
+            if criterion is None or criterion.select(proxy)
+        }
+        if num_clients > len(proxies):
+            log(WARNING, "%s participants are needed, %s are here", num_clients, len(proxies))
+            return []
+        names = sample_names(
+            proxies,
+            num_clients,
+            seed=self._seed,
+            server_round=self._server_round,
+            draw=self._num_draws,
+        )
+        self._num_draws += 1
+        return [proxies[name] for name in names]

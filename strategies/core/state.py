@@ -21,9 +21,9 @@ class PartWithState(Protocol):
 
 
 def state_of(parts: Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of all parts that have any, each under "part/name"."""
+    """Return copies of the arrays of all parts that have any, each under "part/name"."""
     return {
-        f"{part}/{name}": array
+        f"{part}/{name}": np.array(array)
         for part, holder in _with_state(parts).items()
         for name, array in holder.state().items()
     }
@@ -58,6 +58,10 @@ STATE_KEEP_KEY = "state-keep-from"
 """In the fit config: the oldest round whose state the server may still ask for."""
 
 
+STATE_LOST_KEY = "state-lost"
+"""In the fit metrics: the participant's state was not there, and it began anew."""
+
+
 class ClientStateRounds:
     """The round in which each participant's update last counted."""
 
@@ -76,6 +80,10 @@ class ClientStateRounds:
         """Note whose updates counted in a round."""
         for participant in participants:
             self._counted[participant] = server_round
+
+    def begin_anew(self) -> None:
+        """Let every participant begin anew, whatever it remembers."""
+        self._counted = {}
 
     def checkpoint_saved(self) -> None:
         """Note that a resume will not go back behind this moment."""

@@ -4,6 +4,7 @@ One vector, because every array on the wire costs a header of 128 bytes, and bec
 then sees the whole model: its largest values, wherever they are.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,29 @@ Floating = TypeVar("Floating", np.float32, np.float64)
 def num_values(like: Sequence[NDArray[Any]]) -> int:
     """Return how many values a model has."""
     return sum(array.size for array in like)
+
+
+def euclidean_norm(arrays: Sequence[NDArray[Any]]) -> float:
+    """Return the Euclidean norm over all values, summed in float64.
+
+    Squares that float64 cannot hold are taken of values that are scaled, so that it is off by
+    round-off alone; infinite where float64 cannot hold the norm itself, or a value is.
+    """
+    with np.errstate(over="ignore"):
+        total = sum(float(np.sum(np.square(a, dtype=np.float64))) for a in arrays)
+    if _LEAST_SUM < total < math.inf or math.isnan(total):
+        return math.sqrt(total)
+    largest = max((float(np.abs(a).max(initial=0)) for a in arrays), default=0.0)
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    exponent = int(np.frexp(largest)[1])
+    scaled = (np.ldexp(np.asarray(a, np.float64), -exponent) for a in arrays)
+    with np.errstate(over="ignore"):
+        root = math.sqrt(sum(float(np.sum(np.square(a))) for a in scaled))
+        return float(np.ldexp(root, exponent))
+
+
+_LEAST_SUM = 2.0**-900  # below it squares may be missing; those of float32 add up to more, or 0
 
 
 def ravel(arrays: Sequence[NDArray[Any]], dtype: type[Floating] = np.float32) -> NDArray[Floating]:  # type: ignore[assignment]

@@ -109,16 +109,16 @@ class Kernels:
     def weighted_sum(
         self,
         updates: Sequence[Arrays],
-        counts: Sequence[int],
+        weights: Sequence[float],
         before: Arrays | None,
         after: Arrays,
         n: int | None = None,
     ) -> None:
-        """Add counts * updates to `before`, if there is any, and write that to `after`.
+        """Add weights * updates to `before`, if there is any, and write that to `after`.
 
         Args:
             updates: What to add, in this order.
-            counts: The number of examples of each.
+            weights: What each is multiplied by, its number of examples for instance.
             before: The sum of earlier updates, in float64.
             after: Where to write: float64 totals, which may be `before`; or, where `n` is given,
                 float32 means.
@@ -129,7 +129,7 @@ class Kernels:
             *_sizes(after),
             len(updates),
             self._pointers([arrays[i] for i in range(len(after)) for arrays in updates]),
-            counts,
+            weights,
             none if before is None else self._pointers(before),
             written if n is None else none,
             none if n is None else written,

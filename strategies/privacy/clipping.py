@@ -1,6 +1,5 @@
 """Transforms: what a participant does to its delta before it is encoded."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.core.client_update import Arrays
+from strategies.core.vectors import euclidean_norm
 from strategies.privacy.secure_random import SecureGaussian
 
 # More than float64 can lose in a norm and a product, and too little to matter.
@@ -16,8 +16,7 @@ _SLACK = 1e-12
 
 def norm_of(delta: Arrays) -> float:
     """Return the Euclidean norm over all parameters, summed in float64."""
-    with np.errstate(over="ignore"):
-        return math.sqrt(sum(float(np.sum(np.square(d, dtype=np.float64))) for d in delta))
+    return euclidean_norm(delta)
 
 
 def clip(delta: Arrays, clip_norm: float) -> Arrays:

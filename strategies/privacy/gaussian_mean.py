@@ -75,6 +75,11 @@ class PrivateMean(Aggregator):
         self._participants_add_noise = participants_add_noise
         self._noise = noise or SecureGaussian()
 
+    @property
+    def takes_weights(self) -> bool:
+        """Whether weights will do: not where the delta has to come with its share of the noise."""
+        return not self._participants_add_noise
+
     def instruction(self) -> dict[str, float]:
         """Return what participants have to know for a round."""
         return {CLIP_NORM_KEY: self.clip_norm}

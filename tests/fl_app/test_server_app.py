@@ -8,8 +8,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from fl_app.data.datasets import load_dataset
-from fl_app.results.run_directory import weights_digest
-from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
+from fl_app.results.digests import weights_digest
+from fl_app.tasks.federated_model import model_spec
+from fl_app.tasks.parameters import get_weights, set_weights
 from fl_app.tasks.registry import MODELS, build_model
 from fl_app.training.local_training import evaluate
 from scripts.repository import default_run_config
@@ -75,7 +76,7 @@ def test_the_saved_model_is_the_one_that_was_scored(finished):
     config, directory = finished
     saved = load_file(directory / "model.safetensors")
     model = build_model("linear", seed=0)
-    weights = [saved[name] for name in travelling_names(model)]
+    weights = [saved[name] for name in model_spec(model).names]
     set_weights(model, weights)
 
     result = evaluate(model, load_dataset("digits", Path(config["data-dir"])).test)

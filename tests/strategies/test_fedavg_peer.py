@@ -96,10 +96,10 @@ def test_float32_weights_without_a_configure_fit_are_averaged_like_fedavgs(count
     assert_close(aggregated(DeltaFedAvg(), results), aggregated(FedAvg(), results), 1e-6)
 
 
-@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("mark", ["delta", "weights", None])
 @pytest.mark.parametrize("counts", [[6000] * 10, [3, 1, 4, 1, 5, 9, 2, 6]])
-def test_a_round_gives_fedavgs_weights(counts, marked):
-    """Deltas, or weights marked as such, lead where averaged weights lead."""
+def test_a_round_gives_fedavgs_weights(counts, mark):
+    """Deltas, weights, and what a stock client returns lead where averaged weights lead."""
     results = random_results(np.float32, counts)
     start = parameters_to_ndarrays(random_results(np.float32, [1])[0][1].parameters)
     expected = aggregated(FedAvg(), results)
@@ -111,11 +111,10 @@ def test_a_round_gives_fedavgs_weights(counts, marked):
     replies = []
     for _, result in results:
         weights = parameters_to_ndarrays(result.parameters)
-        if marked:
-            replies.append(fit_result(weights, result.num_examples, update="weights"))
-        else:
-            delta = [w_i - w_t for w_i, w_t in zip(weights, start, strict=True)]
-            replies.append(fit_result(delta, result.num_examples))
+        marks = {} if mark is None else {"update": mark}
+        if mark == "delta":
+            weights = [w_i - w_t for w_i, w_t in zip(weights, start, strict=True)]
+        replies.append(fit_result(weights, result.num_examples, **marks))
 
     assert_close(aggregated(strategy, replies), expected, 2e-6)
 

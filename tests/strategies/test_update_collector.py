@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from flwr.common import FitRes, ndarrays_to_parameters
+from flwr.common import ndarrays_to_parameters
 
-from strategies import DeltaFedAvg, UpdateError, weighted_mean
+from strategies import UpdateError, weighted_mean
 from tests.support.strategy_round import (
     TOP,
     W_T,
@@ -173,50 +173,3 @@ def test_failures_are_accepted_unless_told_otherwise():
     assert aggregate(in_a_round(), GOOD, failures=gone)[0] is not None
     assert aggregate(in_a_round(accept_failures=False), GOOD, failures=gone) == (None, {})
     assert aggregate(in_a_round(accept_failures=False), GOOD)[0] is not None
-
-
-# Replies that hold weights
-
-
-def test_replies_marked_as_weights_are_turned_into_deltas():
-    # weights ([3, 2], 10) are a delta of ([2, 0], 0); with ([0, 4], 0): (3 * a + b) / 4
-    results = [
-        reply("0", arrays([3, 2], 10), 3, update="weights"),
-        reply("1", arrays([0, 4], 0), 1),
-    ]
-
-    new, _ = aggregate(in_a_round(), *results)
-
-    np.testing.assert_array_equal(new[0], [2.5, 3.0])
-    np.testing.assert_array_equal(new[1], 10.0)
-
-
-def test_a_reply_that_does_not_say_holds_a_delta():
-    proxy, result = GOOD
-    unmarked = FitRes(result.status, result.parameters, result.num_examples, {})
-
-    new, _ = aggregate(in_a_round(), (proxy, unmarked))
-
-    np.testing.assert_array_equal(new[0], [2.0, 3.0])
-
-
-def test_without_any_configure_fit_replies_are_averaged_as_they_are():
-    results = [reply("0", arrays([1, 2], 0)), reply("1", arrays([3, -2], 4), 3)]
-
-    new, _ = aggregate(DeltaFedAvg(), *results)
-
-    np.testing.assert_array_equal(new[0], [2.5, -1.0])
-
-
-def test_without_any_configure_fit_the_first_valid_reply_sets_the_form():
-    strategy = DeltaFedAvg()
-    results = [
-        reply("2", [np.ones(3, np.float32)]),
-        reply("1", arrays([1, 2], 3)),
-        reply("0", arrays([np.nan, 2], 3)),
-    ]
-
-    new, _ = aggregate(strategy, *results)
-
-    np.testing.assert_array_equal(new[0], [1.0, 2.0])
-    assert [error.participant for error in strategy.rejections] == ["0", "2"]

@@ -30,7 +30,9 @@ class Toy(NumPyClient):
 
     def fit(self, parameters, config):
         one = np.ones(1, np.float32)
-        return [one if config.get("update") == "delta" else parameters[0] + one], 1, {}
+        if config.get("update") == "delta":
+            return [one], 1, {"update": "delta"}
+        return [parameters[0] + one], 1, {}
 
     def evaluate(self, parameters, config):
         return float(parameters[0][0]), 1, {"accuracy": 0.5}

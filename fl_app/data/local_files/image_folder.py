@@ -2,30 +2,29 @@
 
 import logging
 import os
-import struct
+import stat
 import unicodedata
-import warnings
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.schema import Agreement, LabelledImages, describe_shape
+from fl_app.data.local_files.picture import read_picture
+from fl_app.data.local_files.schema import Agreement, LabelledImages
 
 _JUNK = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 _SHOWN_FAULTS = 5
-# What Pillow's decoders let through on damaged files.
-_DAMAGED = (
-    *(OSError, ValueError, TypeError, SyntaxError, EOFError),
-    *(ArithmeticError, LookupError, struct.error),
+_SPECIAL: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISFIFO, "a named pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
 )
-_GREY, _COLOUR, _WITH_ALPHA = ("L", "1", "P"), ("RGB", "P"), ("RGBA",)
-# Not all that Pillow knows: to read EPS, for one, it starts another program.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-_MODES = {1: _GREY, 3: _COLOUR, 4: _WITH_ALPHA}
+
+Files = list[tuple[Path, int]]
+"""The files of a folder in the order in which they are read, each with its class."""
 
 
 def read_image_folder(folder: Path, agreement: Agreement) -> LabelledImages:
@@ -41,21 +40,32 @@ def read_image_folder(folder: Path, agreement: Agreement) -> LabelledImages:
         agreement: The classes, and the shape that every picture must have.
 
     Returns:
-        uint8 pictures, upright, not resized.
+        uint8 pictures, upright, not resized. The remarks count those that were of another kind
+        than the model's and could be converted without loss.
 
     Raises:
-        DataError: If a folder is no agreed class, there is no picture, or files are no
-            pictures, damaged, or not of the model's size; the first five are named.
+        DataError: If a folder is no agreed class, two are the same class, there is no picture,
+            or files are no pictures, damaged, or not of the model's size; the first five are
+            named.
     """
-    files = _list_pictures(folder, agreement)
+    return read_pictures(folder, list_pictures(folder, agreement), agreement)
+
+
+def read_pictures(folder: Path, files: Files, agreement: Agreement) -> LabelledImages:
+    """Read the files that `list_pictures` found; see `read_image_folder`."""
     agreement.refuse_if_too_large(folder, len(files))
     images = np.empty((len(files), *agreement.image_shape), np.uint8)
     faults: list[str] = []
+    conversions: Counter[str] = Counter()
     for index, (path, _) in enumerate(files):
         try:
-            images[index] = read_picture(path, agreement.image_shape)
+            picture = read_picture(path, agreement.image_shape)
         except DataError as error:
             faults.append(str(error))
+            continue
+        images[index] = picture.pixels
+        if picture.conversion:
+            conversions[picture.conversion] += 1
     if len(faults) == 1:
         raise DataError(faults[0])
     if faults:
@@ -63,94 +73,24 @@ def read_image_folder(folder: Path, agreement: Agreement) -> LabelledImages:
         more = len(faults) - _SHOWN_FAULTS
         rest = f"\n  - and {more} more" if more > 0 else ""
         raise DataError(f"{len(faults)} files below {folder} cannot be used:\n{shown}{rest}")
-    return LabelledImages(images, np.array([label for _, label in files], np.int64))
+    remarks = tuple(
+        f"{folder}: converted without loss: {conversion}, {count} of {len(files)} pictures"
+        for conversion, count in sorted(conversions.items())
+    )
+    return LabelledImages(images, np.array([label for _, label in files], np.int64), remarks)
 
 
-def read_picture(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Read one picture of exactly the wanted shape; nothing is decoded before that is known.
-
-    Args:
-        path: PNG, JPEG, BMP, GIF, TIFF, WebP or PPM.
-        shape: (C, H, W); C is 1 (grey), 3 (red, green, blue) or 4 (with alpha).
-
-    Returns:
-        uint8 [C, H, W].
+def list_pictures(folder: Path, agreement: Agreement) -> Files:
+    """Return every file to read and its class, in order; nothing is opened.
 
     Raises:
-        DataError: If it is no picture, is damaged, animated, transparent, of another size or
-            another kind of pixel.
+        DataError: See `read_image_folder`.
     """
-    try:
-        with warnings.catch_warnings():
-            # A bomb is of the wrong size, and that is what it is refused for.
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                return _pixels(image, path, shape)
-    except UnidentifiedImageError:
-        raise DataError(
-            f"{path} is not an intact picture in a format read here "
-            f"({', '.join(_FORMATS)}). Move it elsewhere, or save it as PNG."
-        ) from None
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{path} claims to be far larger than any picture; "
-            f"the model takes pictures {describe_shape(*shape)}."
-        ) from None
-    except _DAMAGED as error:
-        raise DataError(
-            f"{path} is damaged or cannot be read ({error}). Replace it or move it elsewhere."
-        ) from error
-
-
-def _pixels(image: Image.Image, path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    channels, height, width = shape
-    # Values 5 to 8 of the EXIF orientation turn the picture by a quarter.
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    found_width, found_height = reversed(image.size) if turned else image.size
-    if (found_width, found_height) != (width, height):
-        raise DataError(
-            f"{path} is {found_width} pixels wide and {found_height} high; the model takes "
-            f"pictures {width} wide and {height} high. Resize the pictures before you start."
-        )
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise DataError(f"{path} has several frames; save the one that you mean as a picture.")
-    if image.mode not in _MODES.get(channels, ()):
-        raise _wrong_kind(image, path, channels)
-    if channels != 4 and image.has_transparency_data:
-        raise DataError(f"{path} has transparent parts; save it on a plain background.")
-    grey_palette = image.mode == "P" and channels == 1
-    upright = ImageOps.exif_transpose(image)
-    if grey_palette:
-        colours = np.asarray(upright.convert("RGB"))
-        if (colours != colours[..., :1]).any():
-            raise _wrong_kind(image, path, channels)
-    array: npt.NDArray[Any] = np.asarray(upright.convert({1: "L", 3: "RGB", 4: "RGBA"}[channels]))
-    return array.reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def _wrong_kind(image: Image.Image, path: Path, channels: int) -> DataError:
-    bands = len(image.getbands())
-    kinds = {1: "grey", 3: "red, green and blue", 4: "red, green, blue and alpha"}
-    found = f"{bands} channel{'s' * (bands != 1)} (Pillow's mode {image.mode})"
-    if image.mode.startswith(("I", "F")):
-        found = f"more than 8 bits per pixel (Pillow's mode {image.mode})"
-    elif image.mode == "P":
-        found = "a palette of colours"
-    wanted = f"{channels} channel{'s' * (channels != 1)}"
-    kind = f" ({kinds[channels]})" if channels in kinds else ""
-    return DataError(
-        f"{path} has {found}; the model takes pictures of {wanted}{kind} with 8 bits each. "
-        "Convert the pictures before you start."
-    )
-
-
-def _list_pictures(folder: Path, agreement: Agreement) -> list[tuple[Path, int]]:
-    """Return every file to read and its class, in order."""
     known, skipped = agreement.indices_by_name(), [0]
     classes: dict[int, Path] = {}
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
         name = unicodedata.normalize("NFC", entry.name).strip()
-        if _is_junk(entry.name):
+        if _is_junk(entry.name) and name not in known:  # ".net" may be a class
             skipped[0] += 1
         elif not entry.is_dir():
             raise DataError(
@@ -159,6 +99,8 @@ def _list_pictures(folder: Path, agreement: Agreement) -> list[tuple[Path, int]]
             )
         elif name not in known:
             raise agreement.unknown_class(name, f"The folder {entry} is named {name!r}, which")
+        elif known[name] in classes:
+            raise _same_class(classes[known[name]], entry, agreement.class_names[known[name]])
         else:
             classes[known[name]] = entry
     files = [(p, label) for label in sorted(classes) for p in _walk(classes[label], skipped)]
@@ -182,8 +124,28 @@ def _walk(folder: Path, skipped: list[int]) -> list[Path]:
                 raise DataError(f"{entry} is a link to a folder; put the folder itself there.")
             files += _walk(entry, skipped)
         else:
+            _refuse_special(entry)
             files.append(entry)
     return sorted(files, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse what is no file: to open a FIFO that nobody writes to would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    for is_such, kind in _SPECIAL:
+        if is_such(mode):
+            raise DataError(f"{path} is {kind} and no picture. Move it elsewhere.")
+
+
+def _same_class(first: Path, second: Path, class_name: str) -> DataError:
+    # ascii() shows what makes them two: a blank, or an accent apart from its letter.
+    return DataError(
+        f"The folders {first.name!a} and {second.name!a} in {first.parent} both stand "
+        f"for the class {class_name!r}. Put their pictures into one folder."
+    )
 
 
 def _entries(folder: Path) -> list[Path]:

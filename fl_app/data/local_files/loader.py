@@ -6,18 +6,27 @@ a folder with one IDX file of images and one of labels, as MNIST is published.
 
 import logging
 import math
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.image_folder import read_image_folder
+from fl_app.data.local_files.cache import PictureCache, cache_key
+from fl_app.data.local_files.image_folder import list_pictures, read_image_folder, read_pictures
 from fl_app.data.local_files.npz import find_idx_files, read_idx_pair, read_npz
 from fl_app.data.local_files.schema import Agreement, LabelledImages
-from fl_app.data.local_files.split import hold_out
+from fl_app.data.local_files.split import HoldOut, IntArray
 from fl_app.data.tensor_dataset import Examples
+
+WORTH_KEEPING_SECONDS = 1.0
+"""What is read faster is not kept decoded: there is little to gain."""
+
+_EXAMPLES_PER_COPY = 256
 
 
 @dataclass(frozen=True)
@@ -49,17 +58,37 @@ class OwnDataSpec:
 
 @dataclass(frozen=True, eq=False)
 class LocalData:
-    """A participant's examples: to train on, and to evaluate on (may be empty)."""
+    """A participant's examples, each part made when it is first asked for.
 
-    train: Examples
-    test: Examples
+    A message is about training or about evaluation, and mostly needs one of the two.
+
+    Attributes:
+        make_train: Gives the examples to train on.
+        make_test: Gives those to evaluate on; there may be none.
+        remarks: What was done to its own data that its owner should know, in sentences.
+    """
+
+    make_train: Callable[[], Examples]
+    make_test: Callable[[], Examples]
+    remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def train(self) -> Examples:
+        """The examples to train on."""
+        return self.make_train()
+
+    @cached_property
+    def test(self) -> Examples:
+        """The examples to evaluate on; may be empty."""
+        return self.make_test()
 
 
-def load_own_data(spec: OwnDataSpec) -> LocalData:
-    """Read a participant's data; nothing is cached.
+def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> LocalData:
+    """Read a participant's data.
 
     Args:
         spec: Where, and what it must agree with.
+        cache: Where pictures are kept decoded, if anywhere.
 
     Returns:
         float32 images [N, C, H, W], standardised, and int64 labels [N].
@@ -73,21 +102,44 @@ def load_own_data(spec: OwnDataSpec) -> LocalData:
             f"mean = {spec.mean} and std = {spec.std} must be finite, and std positive."
         )
     agreement = Agreement(spec.class_names, spec.image_shape)
-    data = _read(spec.data, agreement)
     if spec.test_data is None:
-        train, test = hold_out(data, spec.holdout_fraction, spec.seed, spec.participant)
-        everything = _standardise(data, spec)
-        return LocalData(everything.select(train), everything.select(test))
+        share = HoldOut(spec.holdout_fraction, spec.seed, spec.participant)
+        data, (train, test) = _read_divided(spec.data, agreement, share, cache)
+        return LocalData(
+            partial(_standardise, data, train, spec.mean, spec.std),
+            partial(_standardise, data, test, spec.mean, spec.std),
+            data.remarks,
+        )
     if spec.test_data.resolve() == spec.data.resolve():
         raise DataError(f"{spec.data} is both the data and the test data; give different ones.")
-    test_data = _read(spec.test_data, agreement)
-    return LocalData(_standardise(data, spec), _standardise(test_data, spec))
+    data, (everything, _) = _read_divided(spec.data, agreement, HoldOut(), cache)
+    test_data, (all_test, _) = _read_divided(spec.test_data, agreement, HoldOut(), cache)
+    return LocalData(
+        partial(_standardise, data, everything, spec.mean, spec.std),
+        partial(_standardise, test_data, all_test, spec.mean, spec.std),
+        data.remarks + test_data.remarks,
+    )
 
 
-def _read(path: Path, agreement: Agreement) -> LabelledImages:
-    """Read whatever is at `path`, and log what is remarkable about it."""
+def load_examples(path: Path, agreement: Agreement, mean: float, std: float) -> Examples:
+    """Read all examples at a path, as a participant's are read; see `load_own_data`."""
+    data, (everything, _) = _read_divided(path, agreement, HoldOut(), None)
+    return _standardise(data, everything, mean, std)
+
+
+def _read_divided(
+    path: Path, agreement: Agreement, share: HoldOut, cache: PictureCache | None
+) -> tuple[LabelledImages, tuple[IntArray, IntArray]]:
+    """Read whatever is at `path`, hold a share of it out, and log what is remarkable about it."""
     try:
-        data = _read_source(path, agreement)
+        if cache is not None and _holds_pictures(path):
+            with cache.forgetting_on_error(path):
+                data, parts = _read_cached(path, agreement, share, cache)
+        else:
+            if cache is not None:
+                cache.forget(path)  # the folder of pictures that was there once, if any
+            data = _read_source(path, agreement)
+            parts = share.of(data)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     log = logging.getLogger("flwr")
@@ -97,7 +149,39 @@ def _read(path: Path, agreement: Agreement) -> LabelledImages:
         log.info("%s has no examples of: %s", path, ", ".join(absent))
     if data.images.dtype == np.uint8 and int(data.images.max()) <= 1:
         log.warning("%s: no pixel is above 1 of 255; were they meant to be 0 to 255?", path)
-    return data
+    for remark in data.remarks:
+        log.info("%s", remark)
+    return data, parts
+
+
+def _read_cached(
+    folder: Path, agreement: Agreement, share: HoldOut, cache: PictureCache
+) -> tuple[LabelledImages, tuple[IntArray, IntArray]]:
+    """Read a folder of pictures, or what was kept of it if not a file has changed."""
+    how = {"agreement": asdict(agreement), "hold-out": asdict(share)}
+    files = list_pictures(folder, agreement)
+    key = cache_key(files, how)
+    kept = None if key is None else cache.load(folder, key)
+    if kept is not None:
+        remarks = tuple(map(str, kept["remarks"]))
+        return LabelledImages(kept["images"], kept["labels"], remarks), (
+            kept["train"],
+            kept["test"],
+        )
+    start = time.monotonic()
+    data = read_pictures(folder, files, agreement)
+    train, test = share.of(data)
+    worth = time.monotonic() - start >= WORTH_KEEPING_SECONDS
+    # Listed again, so that what is kept is not a mixture of what was there before and after.
+    if worth and key is not None and key == cache_key(list_pictures(folder, agreement), how):
+        remarks_array = np.array(data.remarks, dtype=np.str_)
+        arrays = {"images": data.images, "labels": data.labels, "train": train, "test": test}
+        cache.save(folder, key, arrays | {"remarks": remarks_array})
+    return data, (train, test)
+
+
+def _holds_pictures(path: Path) -> bool:
+    return path.is_dir() and not find_idx_files(path)
 
 
 def _read_source(path: Path, agreement: Agreement) -> LabelledImages:
@@ -110,17 +194,21 @@ def _read_source(path: Path, agreement: Agreement) -> LabelledImages:
             f"{path} does not exist on this machine. Give the absolute path of a folder of "
             "pictures in class folders, of an .npz file, or of a folder with two IDX files."
         )
-    if path.suffix.casefold() != ".npz":
+    # To open a FIFO would wait until somebody writes to it.
+    if path.suffix.casefold() != ".npz" or not path.is_file():
         raise DataError(f"{path} is neither a folder nor an .npz file; give one of them.")
     return read_npz(path, agreement)
 
 
-def _standardise(data: LabelledImages, spec: OwnDataSpec) -> Examples:
-    """Scale all pixels to [0, 1] and standardise them; for uint8 exactly as `normalise` does."""
-    pixels = torch.from_numpy(np.ascontiguousarray(data.images, np.float32))
-    if pixels.data_ptr() == data.images.ctypes.data:  # float32 already: not ours to change
-        pixels = pixels.clone()
+def _standardise(data: LabelledImages, part: IntArray, mean: float, std: float) -> Examples:
+    """Scale a part of all pixels to [0, 1] and standardise them; uint8 as `normalise` does."""
+    images = np.empty((len(part), *data.images.shape[1:]), np.float32)
+    for start in range(0, len(part), _EXAMPLES_PER_COPY):  # without a second copy of them all
+        images[start : start + _EXAMPLES_PER_COPY] = data.images[
+            part[start : start + _EXAMPLES_PER_COPY]
+        ]
+    pixels = torch.from_numpy(images)
     if data.images.dtype == np.uint8:
         pixels.div_(255)
-    pixels.sub_(torch.tensor(spec.mean)).div_(torch.tensor(spec.std))
-    return Examples(pixels, torch.from_numpy(data.labels))
+    pixels.sub_(torch.tensor(mean)).div_(torch.tensor(std))
+    return Examples(pixels, torch.from_numpy(data.labels[part]))

@@ -17,6 +17,7 @@ from fl_app.data.local_files.schema import (
     describe_shape,
     folder_name,
     listing,
+    same_class,
 )
 
 _IDX_NAME = re.compile(r".+[-._](images|labels)[-._]idx[13][-._]ubyte(\.gz)?", re.IGNORECASE)
@@ -32,7 +33,8 @@ def read_npz(path: Path, agreement: Agreement) -> LabelledImages:
 
     Args:
         path: `images` is [N, H, W], [N, H, W, C] or [N, C, H, W], uint8 0 to 255 or a float
-            type 0 to 1; `labels` is [N], positions in the class names or the names.
+            type 0 to 1; `labels` is [N], the names of the classes or numbers, which are positions
+            in the class names, or the names themselves where all of these are numbers.
         agreement: The classes, and the shape of the images.
 
     Returns:
@@ -60,7 +62,7 @@ def read_npz(path: Path, agreement: Agreement) -> LabelledImages:
     elif images.shape[1:] != agreement.image_shape:
         images = images.transpose(0, 3, 1, 2)
     _check_range(path, images)
-    return LabelledImages(images, _label_indices(path, labels, agreement))
+    return _labelled(path, images, labels, agreement)
 
 
 def find_idx_files(folder: Path) -> list[Path]:
@@ -101,7 +103,7 @@ def read_idx_pair(folder: Path, agreement: Agreement) -> LabelledImages:
     _check_shape(images_files[0], images.shape, agreement)
     _check_counts(folder, len(images), len(labels))
     agreement.refuse_if_too_large(folder, len(images))
-    return LabelledImages(images[:, np.newaxis], _label_indices(labels_files[0], labels, agreement))
+    return _labelled(labels_files[0], images[:, np.newaxis], labels, agreement)
 
 
 def _read_headers(path: Path) -> dict[str, Header]:
@@ -181,24 +183,48 @@ def _check_range(path: Path, images: npt.NDArray[Any]) -> None:
         )
 
 
-def _label_indices(
-    path: Path, labels: npt.NDArray[Any], agreement: Agreement
-) -> npt.NDArray[np.int64]:
-    """Turn numbers or names into int64 positions in the class names."""
-    number = len(agreement.class_names)
+def _labelled(
+    path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], agreement: Agreement
+) -> LabelledImages:
+    """Turn labels, numbers or names, into positions in the class names."""
     if labels.dtype.kind in "iu":
-        wrong = labels[(labels < 0) | (labels >= number)]
-        if wrong.size:
-            raise DataError(
-                f"{path}: the label {int(wrong[0])} is not an agreed class; numbers go from 0 to "
-                f"{number - 1}. {agreement.agreed}"
-            )
-        return labels.astype(np.int64)
+        return _labelled_by_number(path, images, labels, agreement)
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
     known = agreement.indices_by_name()
-    names, inverse = np.unique(labels, return_inverse=True)
-    for name in map(str, names):
+    found, inverse = np.unique(labels, return_inverse=True)
+    names = [str(name) for name in found]
+    for name in names:
         if folder_name(name) not in known:
             raise agreement.unknown_class(name, f"{path}: the label {name!r}")
-    return np.array([known[folder_name(str(name))] for name in names], np.int64)[inverse]
+    positions = np.array([known[folder_name(name)] for name in names], np.int64)[inverse]
+    remarks = []
+    if twice := same_class(names):
+        both = f"the labels {twice[0]!a} and {twice[1]!a}"
+        remarks.append(f"{path}: {both} are both read as the class {folder_name(twice[0])!r}")
+    return LabelledImages(images, positions, tuple(remarks))
+
+
+def _labelled_by_number(
+    path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], agreement: Agreement
+) -> LabelledImages:
+    known = agreement.indices_by_number()
+    if known is None:
+        raise DataError(
+            f"{path}: its labels are numbers, and so are some of the agreed class names, so that "
+            "a label may mean a name or a place in the list. Save the names as labels, as text. "
+            f"{agreement.agreed}"
+        )
+    by_place = all(number == index for number, index in known.items())
+    found, inverse = np.unique(labels, return_inverse=True)
+    for label in map(int, found):
+        if label not in known:
+            allowed = f"numbers go from 0 to {len(known) - 1}"
+            if not by_place:
+                allowed = "as all class names are numbers, a label is the name of its class"
+            raise DataError(
+                f"{path}: the label {label} is not an agreed class; {allowed}. {agreement.agreed}"
+            )
+    positions = np.array([known[int(label)] for label in found], np.int64)[inverse]
+    remark = f"{path}: all class names are numbers, so each label is read as the name of its class"
+    return LabelledImages(images, positions, () if by_place else (remark,))

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy.typing as npt
 
 from fl_app.core.errors import DataError
 
+_WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(?:\.0*)?")
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
@@ -21,10 +24,12 @@ class LabelledImages:
     Attributes:
         images: uint8 0 to 255, or a float type 0 to 1; [N, C, H, W].
         labels: int64 [N], positions in the agreed class names.
+        remarks: What was done to them that whoever owns them should know, in sentences.
     """
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,11 @@ class Agreement:
         names = [folder_name(name) for name in self.class_names]
         if not names or not all(names):
             raise DataError("The agreed class names are missing, or one is empty; name every class")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"The agreed class name {twice[0]!r} occurs twice; make each unique")
+        if twice := same_class(self.class_names):
+            raise DataError(
+                f"The agreed class names {twice[0]!a} and {twice[1]!a} stand for one "
+                f"folder, {folder_name(twice[0])!r}; make each unique"
+            )
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
             raise DataError(
                 f"The model's image shape {self.image_shape} must be three positive numbers: "
@@ -60,6 +67,26 @@ class Agreement:
     def indices_by_name(self) -> dict[str, int]:
         """Return the position of each class under its `folder_name`."""
         return {folder_name(name): index for index, name in enumerate(self.class_names)}
+
+    def indices_by_number(self) -> dict[int, int] | None:
+        """Return the position of each class under the number that labels have for it.
+
+        Where all names are numbers, that is the name; where none is, the position; and also
+        where the names that are numbers stand at just these positions.
+
+        Returns:
+            `None` where a number could mean two classes: "1" of the classes "1,2,other" is the
+            first by its name and the second by its position.
+        """
+        numbers = [_number(name) for name in self.class_names]
+        named = {n: index for index, n in enumerate(numbers) if n is not None}
+        if len(named) == len(numbers):
+            return named
+        if len(named) == sum(n is not None for n in numbers) and all(
+            number == index for number, index in named.items()
+        ):
+            return {index: index for index in range(len(numbers))}
+        return None
 
     def unknown_class(self, found: str, what: str) -> DataError:
         """Make the error for a class that nobody agreed on.
@@ -94,6 +121,22 @@ def folder_name(class_name: str) -> str:
     Some systems store a name's accents apart from their letters; NFC joins them.
     """
     return unicodedata.normalize("NFC", class_name).replace("/", "_").strip()
+
+
+def same_class(class_names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the first two class names that stand for one folder; `None` if there are none."""
+    first: dict[str, str] = {}
+    for name in class_names:
+        if (folder := folder_name(name)) in first:
+            return first[folder], name
+        first[folder] = name
+    return None
+
+
+def _number(name: str) -> int | None:
+    """Return the whole number that a class is named after, "007" and "7.0" too, or `None`."""
+    found = _WHOLE_NUMBER.fullmatch(name.strip())
+    return int(found[1]) if found else None
 
 
 def describe_shape(channels: int, height: int, width: int) -> str:

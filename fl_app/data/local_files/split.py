@@ -1,6 +1,7 @@
 """Hold examples out for evaluation: by class, repeatable, whatever the order of the files."""
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,19 @@ from fl_app.core.errors import DataError
 from fl_app.data.local_files.schema import LabelledImages
 
 IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which examples are held out; by default none. See `hold_out`."""
+
+    fraction: float = 0.0
+    seed: int = 0
+    participant: str = ""
+
+    def of(self, data: LabelledImages) -> tuple[IntArray, IntArray]:
+        """Divide examples; see `hold_out`."""
+        return hold_out(data, self.fraction, self.seed, self.participant)
 
 
 def hold_out(

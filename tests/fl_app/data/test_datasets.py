@@ -183,3 +183,59 @@ def test_a_set_of_ones_own_is_loaded_with_its_options(tmp_path):
 def test_what_stands_for_no_one_set_cannot_be_loaded(word, tmp_path):
     with pytest.raises(ConfigError, match=f'dataset = "{word}" has a meaning of its own'):
         load_dataset(word, tmp_path)
+
+
+@pytest.fixture
+def stripes(monkeypatch):
+    """Registers a data set as `stripes`; gives how to say under what name it comes."""
+
+    def register_as(name: str) -> None:
+        def load(data_dir: Path, size: int = 4) -> datasets.Dataset:
+            part = Examples(torch.zeros(size, 1, 2, 2), torch.zeros(size, dtype=torch.int64))
+            return datasets.Dataset(name, part, part, ("only",), 0.0, 1.0)
+
+        monkeypatch.setitem(KINDS["dataset"].names, "stripes", load)
+
+    return register_as
+
+
+def test_a_data_set_under_another_name_than_it_is_registered_is_refused(stripes, tmp_path):
+    stripes("digits")  # what participants would load in its place
+    with pytest.raises(ConfigError, match=r"whose name is 'digits'; give it .* 'stripes'"):
+        load_dataset("stripes", tmp_path)
+    with pytest.raises(ConfigError, match="whose name is 'digits'"):
+        load_dataset("stripes(size=3)", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["stripes", "stripes(size=3)"])
+def test_a_data_set_has_one_name_the_one_that_the_run_config_has(stripes, tmp_path, text):
+    stripes("stripes")
+    assert load_dataset(text, tmp_path).name == text
+
+
+def test_a_data_set_of_ones_own_is_named_by_its_path(tmp_path):
+    path = tmp_path / "data.py"
+    path.write_text("from fl_app.data.datasets import load_digits as load\n")
+    assert load_dataset(f"{path}:load", tmp_path).name == f"{path}:load"
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (torch.tensor([0, 1, 2, 3]), "go from 0 to 3, but it has 3 class_names"),
+        (torch.tensor([-1, 0, 1, 2]), "go from -1 to 2"),
+        (torch.tensor([0.0, 1.0, 2.0, 0.0]), "torch.float32 of shape"),
+        (torch.zeros(4, 3, dtype=torch.int64), "int64 of shape"),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_labels_that_are_no_positions_in_the_class_names_are_told(
+    monkeypatch, tmp_path, labels, told, part
+):
+    good = Examples(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]))
+    bad = Examples(good.images, labels)
+    train, test = (bad, good) if part == "train" else (good, bad)
+    made = datasets.Dataset("mine", train, test, ("a", "b", "c"), mean=0.0, std=1.0)
+    monkeypatch.setitem(KINDS["dataset"].names, "mine", lambda data_dir: made)
+    with pytest.raises(ConfigError, match=f"the labels of {part} .*{told}"):
+        load_dataset("mine", tmp_path)

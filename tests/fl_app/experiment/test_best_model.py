@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from fl_app.experiment.saved_models import SavedModels
 from fl_app.results.records import RoundReport
-from fl_app.results.run_directory import RunDirectory
+from fl_app.results.run_directory import RunDirectory, Snapshot
 from scripts.repository import REPOSITORY
 from strategies.core.client_update import Arrays
 from tests.support.local_run import run_app, summary_of
@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 
 def models_of(directory: RunDirectory) -> SavedModels:
-    return SavedModels(directory, ["w"], lambda: {"model": "toy"})
+    return SavedModels(directory, lambda weights: {"w": weights[0]}, lambda: {"model": "toy"})
 
 
 def weights_of(server_round: int) -> Arrays:
@@ -49,8 +49,8 @@ def save_checkpoint(directory: RunDirectory, server_round: int) -> None:
 
 def resume_at(directory: RunDirectory, server_round: int) -> SavedModels:
     """Go back to a round, as a resume from the checkpoint of that round does."""
-    directory.reports = [r for r in directory.reports if r.server_round <= server_round]
-    directory.weights = weights_of(server_round)
+    left = sum(report.server_round <= server_round for report in directory.reports)
+    directory.snapshot = Snapshot(left, weights_of(server_round), {})
     return models_of(directory)
 
 
@@ -96,7 +96,9 @@ def test_a_checkpoint_of_the_best_round_gives_it_back(directory):
 
 
 def replaced(directory: RunDirectory, server_round: int) -> RunDirectory:
-    directory.reports = [replace(directory.reports[-1], server_round=server_round)]
+    report = replace(directory.reports[-1], server_round=server_round)
+    directory.snapshot = None
+    directory.after_round(report, weights_of(server_round))
     return directory
 
 

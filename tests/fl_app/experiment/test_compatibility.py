@@ -183,7 +183,7 @@ def test_what_is_tried_before_a_run_is_given_what_the_run_gives(monkeypatch):
     settings = config({"strategy": "recording"})
     check_compatibility(settings)
     model = build_model(settings.model, settings.seed)
-    build_strategy(settings, model, ServerData("digits", (), 0.0, 1.0), "run")
+    build_strategy(settings, model, ServerData("digits", (), 0.0, 1.0, (1, 28, 28)), "run")
 
     assert given == [set(FLOWER_ARGUMENTS)] * 2
 

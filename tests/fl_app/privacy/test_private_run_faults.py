@@ -30,13 +30,11 @@ def test_who_replied_is_charged_for_the_shares_of_noise_that_were_missing(distri
 
 
 def test_a_sum_with_too_few_shares_is_kept_back_and_the_run_ends(distributed):
+    config = distributed | {"target-epsilon": releases(1.2), "num-server-rounds": 5}
     with pytest.raises(RunFailedError, match="no round changed the model"):
-        run_app(
-            distributed | {"target-epsilon": releases(1.2), "num-server-rounds": 5},
-            faults={1: lost},
-        )
+        run_app(config, faults={1: lost})
+    (directory,) = Path(config["output-dir"]).iterdir()
 
-    (directory,) = Path(distributed["output-dir"]).iterdir()
     found = summary_of(directory)
     _, first = rows(directory)
     assert not first["aggregated"]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from fl_app.tasks.parameters import get_weights, travelling_names
+from fl_app.tasks.federated_model import model_spec
+from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from strategies.privacy.accountant import noise_multiplier_for
 from strategies.privacy.clipping import norm_of
@@ -68,7 +69,7 @@ def test_with_next_to_no_noise_the_result_is_the_mean_of_the_clipped_deltas(cent
     start = build_model("linear", quiet["seed"])
     noise = [
         saved[name] - w - m
-        for name, w, m in zip(travelling_names(start), get_weights(start), mean, strict=True)
+        for name, w, m in zip(model_spec(start).names, get_weights(start), mean, strict=True)
     ]
     # 7,850 values, each with noise of 0.01 * 1e-3 / 3.
     assert norm_of(noise) == pytest.approx(1e-5 / 3 * np.sqrt(7850), rel=0.1)

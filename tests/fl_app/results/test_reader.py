@@ -21,7 +21,8 @@ from fl_app.results.reader import (
     model_file,
 )
 from fl_app.results.records import ParticipantReport, RoundReport, Score
-from fl_app.tasks.parameters import get_weights, travelling_names
+from fl_app.tasks.federated_model import model_spec
+from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.support.local_run import run_app, summary_of
 
@@ -86,7 +87,7 @@ def write_model(
     """Write a fresh model; `changes` replace its arrays, `None` leaves one out."""
     model = build_model("simple-cnn", 7)
     arrays = dict(
-        zip(travelling_names(model), (w * scale for w in get_weights(model)), strict=True)
+        zip(model_spec(model).names, (w * scale for w in get_weights(model)), strict=True)
     )
     arrays = {k: v for k, v in (arrays | changes).items() if v is not None}
     save_file(arrays, path, metadata or METADATA)
@@ -221,7 +222,7 @@ def test_a_damaged_model_file_is_refused(tmp_path: Path, content: bytes) -> None
 
 def test_integer_buffers_are_those_of_a_fresh_model(tmp_path, monkeypatch):
     monkeypatch.setitem(MODELS, "normed", lambda: nn.BatchNorm1d(3))
-    arrays = {n: np.full(3, 5.0, np.float32) for n in travelling_names(build_model("normed", 0))}
+    arrays = {n: np.full(3, 5.0, np.float32) for n in model_spec(build_model("normed", 0)).names}
     assert "num_batches_tracked" not in arrays
     save_file(arrays, tmp_path / MODEL, {"model": "normed"})
     state = load_model(tmp_path)[0].state_dict()

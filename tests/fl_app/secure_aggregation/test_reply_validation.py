@@ -174,3 +174,22 @@ def test_who_announces_nothing_cannot_take_part(phases_of):
 
     assert weights(fit) == pytest.approx(expected([0, 2, 3, 4]), rel=1e-6)
     assert "announced None" in failures(fit)["1"]
+
+
+@pytest.mark.parametrize("mark", [{}, {"update": "weights"}])
+def test_under_masks_who_does_not_say_that_it_sends_a_delta_drops_out_by_name(phases_of, mark):
+    class Stock(Toy):
+        def fit(self, parameters, config):
+            delta, num_examples, metrics = super().fit(parameters, config)
+            marks = mark if self.index == 2 else {"update": metrics["update"]}
+            return delta, num_examples, marks
+
+    app = ClientApp(
+        lambda context: Stock(int(context.node_config["partition-id"])).to_client(),
+        mods=[report_failures, secure_aggregation],
+    )
+
+    fit = fit_of(phases_of(5, app=app))
+
+    assert weights(fit) == pytest.approx(expected([0, 1, 3, 4]), rel=1e-6)
+    assert "does not say that it holds a delta" in failures(fit)["2"]

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.image_classification import SimpleCNN
-from fl_app.tasks.parameters import get_weights, set_weights, travelling_names
+from fl_app.tasks.parameters import get_weights, set_weights, state_arrays
 from fl_app.tasks.registry import build_model
 
 NAMES = [
@@ -19,7 +20,7 @@ def test_weights_travel_in_state_dict_order_as_float32():
 
     weights = get_weights(model)
 
-    assert travelling_names(model) == NAMES == list(model.state_dict())
+    assert model_spec(model).names == NAMES == list(model.state_dict())
     assert all(w.dtype == np.float32 and w.flags.c_contiguous for w in weights)
 
 
@@ -72,7 +73,7 @@ def test_float_buffers_travel_and_counts_stay(normalised):
 
     set_weights(target, get_weights(source))
 
-    assert travelling_names(source) == [
+    assert model_spec(source).names == [
         "norm.weight",
         "norm.bias",
         "norm.running_mean",
@@ -96,6 +97,13 @@ def test_zero_dimensional_tensors_travel():
 
     assert weight.shape == ()
     assert model.state_dict()["scale"] == 3.0
+
+
+def test_weights_that_do_not_fit_the_state_dict_are_an_error():
+    model = build_model("simple-cnn", 1)
+
+    with pytest.raises(ValueError, match="argument"):
+        state_arrays(model, get_weights(model)[:-1])
 
 
 def test_weights_of_another_model_are_refused():

@@ -2,7 +2,9 @@
 
 import pytest
 
+from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
+from fl_app.tasks.settings import class_names
 from fl_app.training.settings import training_settings
 
 
@@ -26,3 +28,11 @@ def test_momentum_and_weight_decay_reach_local_training(run_config):
     settings = training_settings(config, 1)
 
     assert (settings.momentum, settings.weight_decay) == (0.9, 1e-4)
+
+
+def test_class_names_that_stand_for_one_folder_are_refused_before_the_first_round(run_config):
+    names = "caf\N{LATIN SMALL LETTER E WITH ACUTE},cafe\N{COMBINING ACUTE ACCENT}"
+    config = RunConfig.from_run_config(run_config | {"dataset": "own", "class-names": names})
+
+    with pytest.raises(ConfigError, match="stand for one folder"):
+        class_names(config)

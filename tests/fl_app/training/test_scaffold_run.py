@@ -1,5 +1,6 @@
 """A whole run with SCAFFOLD against its paper, written down once more in float64."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fl_app.tasks.client_data import local_data
 from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.support.linear_model import Linear
-from tests.support.local_run import run_app
+from tests.support.local_run import run_app, summary_of
 
 ROUNDS, STEPS, RATE, PARTICIPANTS = 4, 3, 0.1, 3
 
@@ -82,3 +83,65 @@ def test_the_run_is_the_papers_algorithm(run_config, monkeypatch, partitioner):
     saved = load_file(run_app(config) / "model.safetensors")
     for name, array in zip(("fc.weight", "fc.bias"), expected, strict=True):
         np.testing.assert_allclose(saved[name], array.numpy(), rtol=0, atol=2e-6)
+
+
+@pytest.fixture
+def small(run_config, monkeypatch, no_pictures) -> dict[str, Any]:
+    monkeypatch.setitem(MODELS, "linear", Linear)
+    config: dict[str, Any] = run_config | {
+        "model": "linear",
+        "tensorboard": False,
+        "num-participants": PARTICIPANTS,
+        "scaffold": True,
+    }
+    return config
+
+
+def control_of(directory: Path) -> list[Any]:
+    saved = load_file(directory / "checkpoint.safetensors")
+    return [saved[key] for key in sorted(saved) if key.startswith("strategy/control-variate/")]
+
+
+def own_controls(directory: Path) -> list[list[Any]]:
+    """Every participant's c_i after the latest round."""
+    latest = [
+        max((directory / "participants" / str(i)).iterdir(), key=lambda path: path.name)
+        for i in range(PARTICIPANTS)
+    ]
+    named = [load_file(path) for path in latest]
+    return [[n[key] for key in sorted(n) if key.startswith("control/")] for n in named]
+
+
+def assert_the_mean(directory: Path) -> None:
+    c = control_of(directory)
+    assert any(array.any() for array in c)
+    for array, *own in zip(c, *own_controls(directory), strict=True):
+        np.testing.assert_allclose(array, np.mean(own, axis=0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("reaches_0_in", "rounds"), [(2, 5), (3, 3)])
+def test_a_learning_rate_that_reaches_0_leaves_the_control_variates_as_they_are(
+    small, reaches_0_in, rounds
+):
+    config = small | {"lr-schedule": f"cosine(rounds={reaches_0_in})"}
+
+    ended, before = (
+        run_app(config | {"num-server-rounds": number}) for number in (rounds, reaches_0_in - 1)
+    )
+
+    assert summary_of(ended)["reason"] == f"all {rounds} rounds are done"
+    for array, expected in zip(control_of(ended), control_of(before), strict=True):
+        assert np.isfinite(array).all()
+        np.testing.assert_array_equal(array, expected)
+    assert_the_mean(ended)
+
+
+def test_after_a_participant_lost_its_memory_c_is_the_mean_of_what_they_have_again(small):
+    half = run_app(small | {"num-server-rounds": 2})
+    assert_the_mean(half)
+    shutil.rmtree(half / "participants" / "1")
+
+    anew = run_app(small | {"num-server-rounds": 3, "resume": str(half)})
+    assert not any(array.any() for array in control_of(anew))
+
+    assert_the_mean(run_app(small | {"num-server-rounds": 5, "resume": str(half)}))

@@ -7,7 +7,9 @@ from PIL import Image
 
 from fl_app.data.datasets import load_dataset
 from fl_app.results.reader import load_model
-from scripts.analysis.predict import main, prepare, preprocessing_of, read_image
+from scripts.analysis.pictures import prepare, read_image
+from scripts.analysis.predict import main
+from scripts.analysis.preprocessing import preprocessing_of
 from tests.fl_app.results.test_reader import METADATA, write_model
 from tests.support.local_run import run_app
 
@@ -37,6 +39,7 @@ def test_normalisation_is_that_of_the_data_the_model_was_trained_on(run_config, 
     dataset = load_dataset("digits", tmp_path)
     assert (kind.mean, kind.std) == (dataset.mean, dataset.std)
     assert kind.class_names == dataset.class_names
+    assert (kind.image_shape, kind.light_on_dark, kind.own) == ((1, 28, 28), True, False)
 
 
 @pytest.mark.parametrize("light", [False, True])
@@ -148,5 +151,32 @@ def test_a_model_that_does_not_say_how_its_images_were_standardised_is_refused(
 ):
     metadata = {k: v for k, v in (METADATA | changes).items() if v is not None}
     file = write_model(tmp_path / "m.safetensors", metadata=metadata)
+    assert main([str(file), "any.png"]) == 1
+    assert "does not say what its classes are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told", "inverted"),
+    [
+        ("digits", None, True),
+        ("digits", "false", False),
+        ("own", None, False),
+        ("/home/me/data.py:load", None, False),
+        ("/home/me/data.py:load", "true", True),
+    ],
+)
+def test_only_where_all_pictures_were_light_on_dark_is_a_light_one_inverted(
+    tmp_path, capsys, dataset, told, inverted
+):
+    metadata = METADATA | {"dataset": dataset} | ({} if told is None else {"light-on-dark": told})
+    file = write_model(tmp_path / "m.safetensors", metadata=metadata)
+    Image.new("L", (28, 28), 250).save(tmp_path / "light.png")
+    assert main([str(file), str(tmp_path / "light.png")]) == 0
+    assert ("[inverted, its border is light]" in capsys.readouterr().out) == inverted
+
+
+@pytest.mark.parametrize("shape", ["28", "[1, 28]", "[1, 28, null]"])
+def test_a_shape_that_is_none_is_told(tmp_path, capsys, shape):
+    file = write_model(tmp_path / "m.safetensors", metadata=METADATA | {"image-shape": shape})
     assert main([str(file), "any.png"]) == 1
     assert "does not say what its classes are" in capsys.readouterr().err

@@ -35,3 +35,23 @@ def test_thumbnails_that_cannot_be_written_are_a_line(pictures: Path, tmp_path: 
         options(pictures, "--image-shape", "1,8,8", "--thumbnails", str(tmp_path / "no" / "a.png"))
     )
     assert "cannot be written" in failures(guarded("data", lambda: doctor._data(given)))[0]
+
+
+def test_what_the_reader_converts_is_told(pictures: Path) -> None:
+    grey = next(pictures.rglob("*.png"))
+    with Image.open(grey) as image:
+        image.convert("RGB").save(grey)
+    given = doctor.parse(options(pictures, "--image-shape", "1,8,8"))
+    found = guarded("data", lambda: doctor._data(given))
+    assert not failures(found)
+    warned = [f.message for f in found if f.level == "warn"]
+    assert any("red, green and blue to grey, 1 of 12 pictures" in message for message in warned)
+
+
+def test_two_folders_of_one_class_fail(pictures: Path) -> None:
+    copy = pictures / "light "
+    copy.mkdir()
+    next((pictures / "dark").iterdir()).rename(copy / "lost.png")
+    given = doctor.parse(options(pictures, "--image-shape", "1,8,8"))
+    (failure,) = failures(guarded("data", lambda: doctor._data(given)))
+    assert "both stand for the class 'light'" in failure

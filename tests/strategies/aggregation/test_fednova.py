@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,3 +55,36 @@ def test_what_cannot_be_averaged_is_refused():
         NormalisedMean()([])
     with pytest.raises(UpdateError, match="participant 1 refused: it does not tell"):
         NormalisedMean()([update("0", [1], 1, 1), update("1", [1], 1, None)])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-1, 1, width=32), st.integers(1, 10_000), st.floats(0.5, 1e3, width=32)
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_it_is_rounded_once(values: list[tuple[float, int, float]]):
+    n = sum(count for _, count, _ in values)
+    mean_steps = sum((count * Fraction(steps) for _, count, steps in values), Fraction(0)) / n
+    terms = [Fraction(v) * count * mean_steps / Fraction(steps) for v, count, steps in values]
+
+    ((result,),) = NormalisedMean()(
+        [update(str(i), [v], count, steps) for i, (v, count, steps) in enumerate(values)]
+    )
+
+    half_an_ulp = Fraction(float(np.spacing(np.abs(result)))) / 2
+    total = sum(terms, Fraction(0))
+    size = sum((max(term, -term) for term in terms), Fraction(0))
+    assert abs(Fraction(float(result)) - total / n) <= half_an_ulp + len(values) * size / n / 2**50
+
+
+def test_a_mean_near_the_largest_number_does_not_overflow():
+    # tau = (1, 4), equal shares: tau_eff = 2.5; 2.5 * (top / 2 - top / 8): each is less than top.
+    top = float(np.finfo(np.float32).max)
+
+    (delta,) = NormalisedMean()([update("0", [top], 1, 1), update("1", [-top], 1, 4)])
+
+    np.testing.assert_allclose(delta, [top * 0.9375], rtol=1e-7)

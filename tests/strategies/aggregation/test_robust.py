@@ -212,3 +212,12 @@ def test_too_few_updates_are_refused_with_the_numbers(aggregator, least):
 def test_options_out_of_range_are_refused(part: Any, options: dict[str, Any], reason: str):
     with pytest.raises(ValueError, match=reason):
         part(**options)
+
+
+def test_the_norm_clipped_mean_is_rounded_once():
+    # Of (3, 4), scaled to norm 1, and (0.1, 0): (0.6 + fl(0.1)) / 2, (0.8 + 0) / 2.
+    (mean,) = NormClippedMean(max_norm=1.0)(updates_of([3.0, 4.0], [0.1, 0.0]))
+
+    np.testing.assert_array_equal(
+        mean, np.array([(0.6 + float(np.float32(0.1))) / 2, 0.4], np.float32)
+    )

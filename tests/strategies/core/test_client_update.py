@@ -125,3 +125,8 @@ def test_the_order_is_total(names):
 
 def test_numbers_written_differently_keep_one_order():
     assert sorted(["01", "1"], key=participant_order) == sorted(["1", "01"], key=participant_order)
+
+
+def test_a_name_of_any_length_has_its_place():
+    names = ["9" * 5000, "north", "12"]
+    assert sorted(names, key=participant_order) == ["12", "9" * 5000, "north"]

@@ -100,3 +100,44 @@ def test_its_state_brings_it_back_to_the_bit():
 def test_who_does_not_tell_its_steps_is_named():
     with pytest.raises(UpdateError, match="participant 3 refused: it does not tell"):
         steps_of(update("3", [1, 1], 1, None))
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-60])  # the second is 0 as a float32
+def test_with_no_step_no_control_variate_changes_by_hand(rate):
+    c = ControlVariate(4, (True, True), lambda server_round: LR if server_round == 1 else rate)
+    c.value(W)
+    move(c, 1, [update("0", [1, -2], 4, 2)])  # sum / 4, of -delta
+
+    move(c, 2, [update("0", [0, 0], 0, 2), update("1", [0, 0], 0, 4)])
+
+    np.testing.assert_array_equal(c.value(W)[0], [-0.25, 0.5])
+    np.testing.assert_array_equal(c.value(W)[1], -1.0)
+    own = control_change(c.value(W), update("0", [0, 0], 0, 2).delta, 2 * rate, (True, True))
+    assert not any(array.any() for array in own)  # the participant's side of it
+
+
+@pytest.mark.parametrize("steps", [1e-39, 1e-300])
+def test_who_would_make_the_control_variate_infinite_is_refused_and_changes_nothing(steps):
+    c = control()
+    c.value(W)
+    change = c.begin(1)
+    change.add(update("0", [1, -2], 4, 2))
+
+    with pytest.raises(UpdateError, match="participant liar refused: its delta is too large"):
+        change.add(update("liar", [1, 1], 1, steps))
+    c.move(change)
+
+    np.testing.assert_array_equal(c.value(W)[0], [-0.25, 0.5])
+
+
+def test_beginning_anew_is_zero_and_the_mean_holds_from_there_by_hand():
+    c = control(num_participants=2)
+    c.value(W)
+    move(c, 1, [update("0", [2, 0], 0, 2), update("1", [-4, 0], 0, 2)])
+    np.testing.assert_array_equal(c.value(W)[0], [1, 0])  # c_0 = -2, c_1 = 4
+
+    c.begin_anew()
+    np.testing.assert_array_equal(c.value(W)[0], [0, 0])
+    move(c, 2, [update("0", [3, 0], 0, 4), update("1", [1, 0], 0, 4)])  # lr is 0.25: K * lr = 1
+
+    np.testing.assert_array_equal(c.value(W)[0], [-2, 0])  # of c_0 = -3, c_1 = -1

@@ -1,6 +1,9 @@
 """Pictures in a folder for each class: how they are read, and which are refused."""
 
+import contextlib
 import logging
+import os
+import socket
 import struct
 import zlib
 from pathlib import Path
@@ -82,6 +85,11 @@ def test_hidden_and_known_junk_is_skipped_and_an_absent_class_is_told(
     assert "no examples of: T-shirt/top" in caplog.text
 
 
+def test_a_class_named_like_a_hidden_file_is_a_class(tmp_path: Path) -> None:
+    save(tmp_path / ".net" / "a.png", pixels(1, SIZE, SIZE)[0])
+    assert everything(make_spec(tmp_path, class_names=("java", ".net"))).labels.tolist() == [1]
+
+
 # Refusing: every message names the file, what is wrong, and what would be right
 
 
@@ -121,7 +129,8 @@ def colourful(path: Path) -> None:
 
 
 def transparent(path: Path) -> None:
-    Image.fromarray(pixels(1, SIZE, SIZE)[0]).save(path, transparency=7)
+    array = pixels(1, SIZE, SIZE)[0]
+    Image.fromarray(array).save(path, transparency=int(array[2, 3]))
 
 
 @pytest.mark.parametrize(
@@ -168,3 +177,41 @@ def test_folders_without_pictures_are_refused(folder: Path, tmp_path: Path) -> N
 def test_links_to_folders_are_not_lost_in_silence(folder: Path) -> None:
     (folder / "cat" / "more").symlink_to(folder / "dog", target_is_directory=True)
     assert "is a link to a folder" in refusal(make_spec(folder))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("cat", "cat "),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "cafe\N{COMBINING ACUTE ACCENT}"),
+        (" T-shirt_top", "T-shirt_top"),
+    ],
+)
+def test_two_folders_of_one_class_are_refused_and_both_are_named(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    for folder in (one, other):
+        save(tmp_path / folder / "a.png", pixels(1, SIZE, SIZE)[0])
+    names = ("cat", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "T-shirt/top")
+    told = refusal(make_spec(tmp_path, class_names=names))
+    assert "both stand for the class" in told
+    assert ascii(one) in told
+    assert ascii(other) in told
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe", "link to nothing"])
+def test_what_is_no_file_is_refused_by_name_and_not_waited_for(folder: Path, kind: str) -> None:
+    strange = folder / "cat" / "strange.png"
+    if kind == "pipe":
+        os.mkfifo(strange)
+    elif kind == "link to a pipe":
+        os.mkfifo(folder.parent / "pipe")
+        strange.symlink_to(folder.parent / "pipe")
+    elif kind == "link to nothing":
+        strange.symlink_to(folder / "gone")
+    else:
+        with socket.socket(socket.AF_UNIX) as bound, contextlib.chdir(strange.parent):
+            bound.bind(strange.name)
+    told = refusal(make_spec(folder))
+    assert str(strange) in told
+    assert ("cannot be read" if kind == "link to nothing" else kind.split()[-1]) in told

@@ -1,5 +1,6 @@
 """A participant's own data: what is read, what is refused and how, what is held out."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def test_test_data_of_its_own_leaves_all_data_for_training(folder: Path, npz: Pa
     assert "different ones" in refusal(make_spec(npz, test_data=npz))
 
 
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.npz")
+    assert "neither a folder nor an .npz" in refusal(make_spec(tmp_path / "own.npz"))
+
+
 # Refusing: every message names the file, what is wrong, and what would be right
 
 
@@ -73,6 +79,12 @@ def test_idx_files_that_are_no_pair_are_refused(tmp_path: Path) -> None:
     [
         {"class_names": ()},
         {"class_names": ("a/b", "a_b")},
+        {
+            "class_names": (
+                "cafe\N{COMBINING ACUTE ACCENT}",
+                "caf\N{LATIN SMALL LETTER E WITH ACUTE}",
+            )
+        },
         {"image_shape": (1, 0, 4)},
         {"std": 0.0},
         {"mean": float("nan")},

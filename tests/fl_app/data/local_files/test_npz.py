@@ -1,5 +1,6 @@
 """Arrays of images and labels: how they are read, and which are refused."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,45 @@ def test_colour_may_come_first_or_last(tmp_path: Path, channels_last: bool) -> N
 def test_labels_may_be_names(tmp_path: Path, names: list[str] | list[bytes]) -> None:
     path = save_npz(tmp_path, labels=np.array(names * 6))
     assert everything(make_spec(path)).labels.tolist() == [0, 2] * 6
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, "<U3", "S3"])
+def test_numbers_are_the_names_of_classes_that_are_all_numbers(
+    tmp_path: Path, dtype: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save_npz(tmp_path, labels=np.array([1, 2] * 6).astype(dtype))
+    spec = make_spec(path, class_names=("1", "2", "3"))
+    with caplog.at_level(logging.INFO, "flwr"):
+        assert everything(spec).labels.tolist() == [0, 1] * 6
+    numbers = np.dtype(dtype).kind in "iu"
+    assert ("each label is read as the name of its class" in caplog.text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "position"),
+    [
+        (("0", "1", "2"), 2, 2),
+        (("cat", "dog"), 1, 1),
+        (("10", "5", "-1"), 5, 1),
+        (("10", "5", "-1"), -1, 2),
+        (("1.0", "02"), 2, 1),
+        (("cat", "1"), 1, 1),
+    ],
+)
+def test_a_label_that_is_a_number(
+    tmp_path: Path, names: tuple[str, ...], label: int, position: int
+) -> None:
+    path = save_npz(tmp_path, labels=np.full(12, label))
+    assert set(everything(make_spec(path, class_names=names)).labels.tolist()) == {position}
+
+
+def test_names_that_differ_by_a_blank_are_one_class_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = make_spec(save_npz(tmp_path, labels=np.array(["cat", "cat "] * 6)))
+    with caplog.at_level(logging.INFO, "flwr"):
+        assert everything(spec).labels.tolist() == [0] * 12
+    assert "the labels 'cat' and 'cat ' are both read as the class 'cat'" in caplog.text
 
 
 # Refusing: every message names the file, what is wrong, and what would be right
@@ -100,3 +140,18 @@ def test_an_array_too_large_for_the_machine_is_not_unpacked(
     monkeypatch.setattr("fl_app.data.local_files.schema.physical_memory", lambda: 2**10)
     monkeypatch.setattr(np, "load", lambda *_args, **_options: pytest.fail("unpacked"))
     assert "holds 12 images, which take" in refusal(make_spec(npz))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("1", "2", "3"), "the label 0 is not an agreed class; as all class names are numbers"),
+        (("1", "2", "other"), "may mean a name or a place in the list"),
+        (("1", "01", "0"), "may mean a name or a place in the list"),
+    ],
+)
+def test_a_number_that_could_mean_two_classes_is_refused(
+    tmp_path: Path, names: tuple[str, ...], told: str
+) -> None:
+    path = save_npz(tmp_path, labels=np.arange(12) % 3)
+    assert told in refusal(make_spec(path, class_names=names))

@@ -1,0 +1,63 @@
+"""How many examples each step of local training takes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fl_app.core.errors import ConfigError
+
+
+class BatchError(ConfigError):
+    """A model that cannot be trained in batches of this size, or on so few examples."""
+
+
+def batch_sizes(model: nn.Module, images: Tensor, batch_size: int) -> list[int]:
+    """Return how many examples each step of an epoch takes.
+
+    All take `batch_size` but a short last one. Where that is a single example and a batch norm of
+    the model cannot be trained on one (it has no variance), it goes with the batch before.
+
+    Args:
+        model: In training mode; its buffers and the random state are left as they were.
+        images: All that there are, [N, C, H, W], at least one.
+        batch_size: Examples per step.
+
+    Raises:
+        BatchError: If there is no batch before, or all batches are of one.
+    """
+    whole, rest = divmod(len(images), batch_size)
+    sizes = [batch_size] * whole + [rest] * (rest > 0)
+    if sizes[-1] > 1 or _trains_on_one(model, images[:1]):
+        return sizes
+    if len(images) == 1:
+        raise BatchError(
+            "there is a single example to train on, and the model has a batch norm, which needs "
+            "two at least; add examples, or take a model without, for instance with GroupNorm"
+        )
+    if batch_size == 1:
+        raise BatchError(
+            "run config: batch-size = 1, but the model has a batch norm, which needs batches of "
+            "two at least; raise batch-size, or take a model without batch norm"
+        )
+    return [*sizes[:-2], batch_size + 1]
+
+
+def _trains_on_one(model: nn.Module, image: Tensor) -> bool:
+    """Tell whether the model's batch norms, if it has any, take a batch of one image.
+
+    They do where they have several values a channel: before the pixels have been flattened.
+    """
+    if not any(isinstance(part, _BatchNorm) and part.training for part in model.modules()):
+        return True
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = [image.device] if image.device.type == "cuda" else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            model(image)
+    except ValueError:
+        return False
+    finally:
+        with torch.no_grad():
+            for buffer, value in before:
+                buffer.copy_(value)
+    return True

@@ -1,0 +1,142 @@
+"""Flower's strategies in a run of this project: seeded, in order, and with enough updates."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.server.client_proxy import ClientProxy
+from flwr.server.criterion import Criterion
+from flwr.server.strategy import FedAvg
+
+from strategies import DeltaFedAvg
+from strategies.core.clients import SeededClientManager
+from strategies.flower_strategies import SeededStrategy
+from tests.support.strategy_round import (
+    W_T,
+    Proxy,
+    arrays,
+    evaluation,
+    manager_of,
+    participants,
+    reply,
+)
+
+PARAMETERS = ndarrays_to_parameters(W_T)
+
+
+def half(seed: int, **more: Any) -> SeededStrategy:
+    return SeededStrategy(FedAvg(fraction_fit=0.5, fraction_evaluate=0.3, **more), seed, 2)
+
+
+def names(configured: list[tuple[ClientProxy, Any]]) -> list[str]:
+    return [str(proxy.properties["participant"]) for proxy, _ in configured]
+
+
+def trained(strategy: Any, proxies: list[Proxy], server_round: int = 1) -> list[str]:
+    return names(strategy.configure_fit(server_round, PARAMETERS, manager_of(*proxies)))
+
+
+def test_it_samples_by_seed_round_and_name_as_delta_fedavg_does():
+    ours = DeltaFedAvg(seed=1, fraction_fit=0.5)
+    rounds = [trained(half(1), participants(10), r) for r in range(1, 9)]
+    other = participants(10, prefix="restarted")
+    random.Random(4).shuffle(other)
+
+    assert [trained(half(1), other, r) for r in range(1, 9)] == rounds
+    assert [trained(ours, other, r) for r in range(1, 9)] == rounds
+    assert [trained(half(2), other, r) for r in range(1, 9)] != rounds
+    assert len({tuple(drawn) for drawn in rounds}) > 5
+
+
+def test_the_global_generator_has_no_say_and_is_left_alone():
+    drawn = set()
+    for global_seed in range(5):
+        random.seed(global_seed)
+        before = random.getstate()
+        drawn.add(tuple(trained(half(1), participants(10))))
+        configured = half(1).configure_evaluate(1, PARAMETERS, manager_of(*participants(10)))
+        drawn.add(tuple(names(configured)))
+        assert random.getstate() == before
+
+    assert sorted(map(len, drawn)) == [3, 5]
+
+
+def test_further_draws_in_a_round_are_others_and_repeatable():
+    def three_draws() -> list[list[str]]:
+        manager = SeededClientManager(manager_of(*participants(30)), 1, 1)
+        return [names([(p, None) for p in manager.sample(10)]) for _ in range(3)]
+
+    first, second, third = three_draws()
+
+    assert first != second != third
+    assert three_draws() == [first, second, third]
+
+
+class Odd(Criterion):
+    def select(self, client: ClientProxy) -> bool:
+        return int(str(client.properties["participant"])) % 2 == 1
+
+
+def test_a_criterion_decides_who_may_be_drawn(flower_log):
+    manager = SeededClientManager(manager_of(*participants(10)), 1, 1)
+
+    drawn = names([(p, None) for p in manager.sample(5, criterion=Odd())])
+
+    assert drawn == ["1", "3", "5", "7", "9"]
+    assert manager.sample(6, criterion=Odd()) == []
+    assert "6 participants are needed, 5 are here" in flower_log.text
+
+
+def test_the_rest_of_a_client_manager_is_the_managers_own():
+    manager = SeededClientManager(manager_of(*participants(2)), 1, 1)
+    third = Proxy("third", "2")
+
+    assert manager.register(third)
+    assert manager.num_available() == len(manager.all()) == 3
+    assert manager.wait_for(3, timeout=1)
+    manager.unregister(third)
+    assert manager.num_available() == 2
+
+
+def test_with_too_few_updates_a_round_changes_nothing():
+    one, other = reply("0", arrays([1, 1], 1)), reply("1", arrays([3, 3], 3))
+
+    strategy = half(1)
+    assert strategy.aggregate_fit(1, [one], []) == (None, {})
+    assert strategy.refusal == "1 valid updates, 2 needed"
+    parameters, _ = half(1).aggregate_fit(1, [one, other], [])
+    assert parameters is not None
+    np.testing.assert_array_equal(parameters_to_ndarrays(parameters)[0], [2, 2])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_arrival_changes_no_bit(order):
+    generator = np.random.default_rng(0)
+    results = [reply(str(i), arrays(generator.normal(size=2).tolist(), 1), i + 1) for i in range(9)]
+    scores = [evaluation(str(i), generator.normal(), i + 1) for i in range(9)]
+
+    parameters, _ = half(1).aggregate_fit(1, results[::order], [])
+    expected, _ = FedAvg().aggregate_fit(1, results, [])
+
+    assert parameters is not None
+    assert expected is not None
+    assert parameters.tensors == expected.tensors
+    loss, _ = half(1).aggregate_evaluate(1, scores[::order], [])
+    assert loss == FedAvg().aggregate_evaluate(1, scores, [])[0]
+
+
+def test_evaluations_without_examples_have_no_say():
+    scores = [evaluation("0", 0.0, 0), evaluation("1", 2.0, 5)]
+
+    assert half(1).aggregate_evaluate(1, scores, [])[0] == 2.0
+    assert half(1).aggregate_evaluate(1, scores[:1], []) == (None, {})
+
+
+def test_everything_else_is_the_strategys_own():
+    strategy = half(1, initial_parameters=PARAMETERS, evaluate_fn=lambda *_: (3.0, {"a": 1}))
+
+    assert repr(strategy) == repr(strategy.strategy)
+    assert strategy.initialize_parameters(manager_of()) is PARAMETERS
+    assert strategy.evaluate(1, PARAMETERS) == (3.0, {"a": 1})
