@@ -13,6 +13,8 @@ from fl_app.core.errors import UserError
 from fl_app.results.records import RoundReport
 from strategies.core.client_update import Arrays
 
+_FAILURES_TOLD = 10
+
 
 class FailedRoundsError(UserError):
     """Round after round left the global model as it was."""
@@ -136,10 +138,10 @@ def why_unchanged(report: RoundReport) -> str:
     refused = [one for one in replied if one.failure is not None]
     parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]
     parts += [report.unchanged] if report.unchanged else []
-    by_reason: dict[str, list[str]] = {}
-    for name, why in sorted(report.failures.items()):
-        by_reason.setdefault(why, []).append(name)
-    parts += [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+    failures = [f"{name}: {why}" for name, why in sorted(report.failures.items())]
+    parts += failures[:_FAILURES_TOLD]
+    if len(failures) > _FAILURES_TOLD:
+        parts.append(f"and {len(failures) - _FAILURES_TOLD} more")
     return "; ".join(parts)
 
 
