@@ -4,14 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from logging import WARNING
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from flwr.common import EvaluateRes
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.criterion import Criterion
 
 from strategies.core.client_update import participant_order
 
@@ -120,6 +119,14 @@ def sample_clients(
     return [proxies[name] for name in names]
 
 
+class Selects(Protocol):
+    """Decides which clients may be drawn: Flower's `Criterion`."""
+
+    def select(self, client: ClientProxy) -> bool:
+        """Tell whether a client may be drawn."""
+        ...
+
+
 class SeededClientManager(ClientManager):
     """A client manager as a strategy sees it in one round: it samples by seed, round and name.
 
@@ -164,7 +171,7 @@ class SeededClientManager(ClientManager):
         self,
         num_clients: int,
         min_num_clients: int | None = None,
-        criterion: Criterion | None = None,
+        criterion: Selects | None = None,
     ) -> list[ClientProxy]:
         """Draw clients; see `ClientManager`. Further draws in the round are others.
 
