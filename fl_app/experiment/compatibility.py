@@ -90,6 +90,15 @@ RULES: tuple[Rule, ...] = (
         lambda facts: facts.config.privacy == "distributed" and facts.lossy,
     ),
     Rule(
+        "privacy central, and error-feedback with a lossy codec",
+        "What was dropped makes the next delta longer than clip-norm, and what the server's clip "
+        "then cuts off is in no residual: it would be lost, round by round.",
+        'set error-feedback = false, or codec = "identity"',
+        lambda facts: (
+            facts.config.privacy == "central" and facts.lossy and facts.config.error_feedback
+        ),
+    ),
+    Rule(
         "adaptive-clip-quantile, and privacy distributed",
         "Deltas that come with noise do not show whether they were clipped.",
         'set adaptive-clip-quantile = 0.0, or privacy = "central"',
