@@ -123,7 +123,7 @@ class FailedRounds:
             return None
         raise FailedRoundsError(
             f"{self._in_a_row} rounds in a row changed nothing (max-failed-rounds). In the last "
-            f"one {why_unchanged(report)}"
+            f"one: {why_unchanged(report)}"
         )
 
 
@@ -131,10 +131,10 @@ def why_unchanged(report: RoundReport) -> str:
     """Say what became of a round that changed nothing: who was asked, who replied, and why."""
     asked = report.participants
     if not asked:
-        return f"nobody was asked to train: {report.unchanged or 'too few are connected'}"
+        return f"nobody was asked to train, {report.unchanged or 'too few are connected'}"
     replied = [one for one in asked if one.num_examples is not None or one.bytes_up > 0]
     refused = [one for one in replied if one.failure is not None]
-    parts = [f"{len(asked)} were asked, {len(replied)} replied, {len(refused)} were refused"]
+    parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]
     parts += [report.unchanged] if report.unchanged else []
     by_reason: dict[str, list[str]] = {}
     for name, why in sorted(report.failures.items()):
