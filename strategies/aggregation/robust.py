@@ -97,7 +97,7 @@ class NormClippedMean(Aggregator):
         """Aggregate; see `coordinate_median` for arguments, result and errors."""
         check_same_form(updates)
         norms = [euclidean_norm(update.delta) for update in updates]
-        bound = self.max_norm or float(np.median(norms))
+        bound = self.max_norm or _median(norms)
         total = WeightedSum(held=len(updates) + 1)
         for update, norm in zip(updates, norms, strict=True):
             counted = update if self.weighted else replace(update, num_examples=1)
@@ -105,6 +105,13 @@ class NormClippedMean(Aggregator):
             weight = counted.num_examples * (bound / norm) if norm > bound else None
             total.add(counted, weight)
         return total.result()
+
+
+def _median(norms: Sequence[float]) -> float:
+    """Return the median; of two in the middle the mean, without their sum, which may overflow."""
+    ordered = sorted(norms)
+    lower, upper = ordered[(len(norms) - 1) // 2], ordered[len(norms) // 2]
+    return lower if lower == upper else lower / 2 + upper / 2
 
 
 Results = list[tuple[Arrays, int]]

@@ -37,7 +37,8 @@ def _is_repeatable(build: Build, generator: np.random.Generator) -> None:
 
 
 def _scene(honest: list[Arrays]) -> Scene:
-    return Scene(10, len(honest), lambda: honest, np.random.default_rng(1))
+    others = [frozen(delta) for delta in honest]  # which adversaries share
+    return Scene(10, len(honest), lambda: others, np.random.default_rng(1))
 
 
 LAWS = (

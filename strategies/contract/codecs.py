@@ -6,6 +6,13 @@ import numpy as np
 from flwr.common import ndarrays_to_parameters
 
 from strategies.compression.codec import Codec
+from strategies.contract.codec_claims import (
+    example_deltas,
+    keeps_a_share,
+    keeps_a_share_with_feedback,
+    keeps_its_claims,
+    through,
+)
 from strategies.contract.comparisons import (
     bits_of,
     demand,
@@ -17,14 +24,6 @@ from strategies.contract.comparisons import (
 from strategies.contract.laws import BrokenLawError, Build, Law
 from strategies.core.client_update import Arrays
 from strategies.core.npy import decode_arrays
-
-_REPEATS = 400
-_DEVIATIONS = 7.0  # of a mean from its expectation: one in 10^11, for normal errors
-
-
-def through(codec: Codec, delta: Arrays, seed: int = 0) -> Arrays:
-    """Return what comes out of a codec for a delta."""
-    return codec.decode(codec.encode(delta, np.random.default_rng(seed)), delta)
 
 
 def has_the_form_of_the_model(codec: Codec, delta: Arrays) -> None:
@@ -88,28 +87,6 @@ def refuses_damage(codec: Codec, payload: Arrays, like: Arrays) -> None:
     demand_form(decoded, like)
 
 
-def keeps_its_claims(codec: Codec, delta: Arrays) -> None:
-    """`lossless` means to the bit; `unbiased` means that the mean of many is the delta."""
-    if codec.lossless:
-        demand_same_bits(through(codec, delta), delta, "it says it is lossless, and is not")
-    if codec.unbiased:
-        decoded = [through(codec, delta, seed) for seed in range(_REPEATS)]
-        for arrays, exact in zip(zip(*decoded, strict=True), delta, strict=True):
-            many = np.stack(arrays).astype(np.float64)
-            seldom = 30 * np.ptp(many, axis=0).max(initial=0) / _REPEATS  # may not be seen at all
-            allowed = _DEVIATIONS * many.std(axis=0) / _REPEATS**0.5 + seldom + 1e-6
-            off = np.abs(many.mean(axis=0) - exact) > allowed
-            demand(not off.any(), f"it says it is unbiased, {np.count_nonzero(off)} values are not")
-
-
-def keeps_a_share(codec: Codec, delta: Arrays) -> None:
-    """The error is smaller than the delta: what error feedback needs to stay bounded."""
-    decoded = through(codec, delta)
-    error = sum(float(np.sum((d - c) ** 2)) for d, c in zip(delta, decoded, strict=True))
-    size = sum(float(np.sum(d**2)) for d in delta)
-    demand(error < size, f"the error is {(error / size) ** 0.5:.3g} times as large as the delta")
-
-
 def _of_delta(check: Callable[[Codec, Arrays], None]) -> Callable[..., None]:
     def drawn(build: Build, generator: np.random.Generator) -> None:
         check(build(), example_arrays(generator))
@@ -139,6 +116,14 @@ def _damage(build: Build, generator: np.random.Generator) -> None:
             refuses_damage(codec, [*payload[:index], other, *payload[index + 1 :]], like)
 
 
+def _feedback(build: Build, generator: np.random.Generator) -> None:
+    codec: Codec = build()
+    if not codec.lossless:
+        keeps_a_share(codec, example_arrays(generator))
+    for deltas in example_deltas(generator):
+        keeps_a_share_with_feedback(codec, deltas)
+
+
 LAWS = (
     Law(
         "a delta comes back with the model's shapes and dtypes",
@@ -154,5 +139,5 @@ LAWS = (
     Law("how an array lies in memory does not matter", _of_delta(does_not_see_the_layout)),
     Law("a damaged payload is a ValueError, or harmless", _damage),
     Law("it is lossless and unbiased where it says so", _of_delta(keeps_its_claims)),
-    Law("the error is smaller than the delta", _of_delta(keeps_a_share), needed=False),
+    Law("the error is smaller than the delta, also with what was dropped before", _feedback),
 )

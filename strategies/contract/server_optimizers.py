@@ -55,9 +55,13 @@ def goes_on_from_its_state(make: MakeOptimizer, weights: Arrays, deltas: list[Ar
 
 
 def obeys_the_schedule(make: MakeOptimizer, weights: Arrays, delta: Arrays) -> None:
-    """A learning rate of nothing moves nothing."""
+    """A learning rate of nothing moves nothing, whatever was learned before."""
     moved = make().step(weights, delta, 0.0)
     demand_close(moved, weights, 0.0, "with lr_factor = 0 it still moves the weights")
+    optimizer = make()
+    reached = [np.array(array) for array in optimizer.step(weights, delta, 1.0)]
+    moved = optimizer.step(reached, delta, 0.0)
+    demand_close(moved, reached, 0.0, "with lr_factor = 0 its second step moves the weights")
 
 
 def moves_along_the_delta(make: MakeOptimizer, weights: Arrays, delta: Arrays) -> None:

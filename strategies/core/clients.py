@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from logging import WARNING
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from flwr.common import EvaluateRes
@@ -119,6 +119,14 @@ def sample_clients(
     return [proxies[name] for name in names]
 
 
+class Selects(Protocol):
+    """Decides which clients may be drawn: Flower's `Criterion`."""
+
+    def select(self, client: ClientProxy) -> bool:
+        """Tell whether a client may be drawn."""
+        ...
+
+
 class SeededClientManager(ClientManager):
     """A client manager as a strategy sees it in one round: it samples by seed, round and name.
 
@@ -163,7 +171,7 @@ class SeededClientManager(ClientManager):
         self,
         num_clients: int,
         min_num_clients: int | None = None,
-        criterion: Any = None,  # noqa: ANN401 - of a type that Flower does not promise
+        criterion: Selects | None = None,
     ) -> list[ClientProxy]:
         """Draw clients; see `ClientManager`. Further draws in the round are others.
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.criterion import Criterion
 from flwr.server.strategy import FedAvg
 
 from strategies import DeltaFedAvg
@@ -74,7 +73,7 @@ def test_further_draws_in_a_round_are_others_and_repeatable():
     assert three_draws() == [first, second, third]
 
 
-class Odd(Criterion):
+class Odd:
     def select(self, client: ClientProxy) -> bool:
         return int(str(client.properties["participant"])) % 2 == 1
 

@@ -1,8 +1,9 @@
 """The whole application in this process, over a `InProcessGrid`; can be killed at a chosen point.
 
-    python -m tests.support.local_run CONFIG.json [POINT COUNT]
+    python -m tests.support.local_run CONFIG.json [POINT COUNT [SIGNAL]]
 
-kills the process with SIGKILL when it comes to POINT for the COUNT-th time.
+kills the process with SIGKILL when it comes to POINT for the COUNT-th time. Another SIGNAL, such as
+SIGINT, is handled as Flower handles it in the process of a deployed server app.
 """
 
 import json
@@ -37,15 +38,15 @@ def metrics(directory: Path, kind: str) -> list[dict[str, Any]]:
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
 
-def die_at(point: str, count: int) -> None:
-    """Arrange for SIGKILL at the `count`-th passage of a point."""
+def die_at(point: str, count: int, signum: signal.Signals = signal.SIGKILL) -> None:
+    """Arrange for a signal at the `count`-th passage of a point."""
     if point not in _ARRANGE:
         raise ValueError(f"{point} is not one of {tuple(_ARRANGE)}")
-    passages = iter(range(1, count + 1))
+    passages = iter(range(1, 1_000_000))
 
     def pass_or_die() -> None:
         if next(passages) == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signum)
 
     _ARRANGE[point](pass_or_die)
 
@@ -129,6 +130,13 @@ POINTS = tuple(point for point in _ARRANGE if point not in ("ledger", "best"))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 4:
+    if len(sys.argv) == 5:
+        os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+        from flwr.common import EventType
+        from flwr.supercore.exit import register_signal_handlers
+
+        register_signal_handlers(EventType.FLWR_SERVERAPP_RUN_LEAVE, "Task stopped by user.")
+        die_at(sys.argv[2], int(sys.argv[3]), signal.Signals[sys.argv[4]])
+    elif len(sys.argv) == 4:
         die_at(sys.argv[2], int(sys.argv[3]))
     print(run_app(json.loads(Path(sys.argv[1]).read_text())), flush=True)

@@ -6,7 +6,8 @@ from flwr.server.strategy import FedAvg
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.combination import FLOWER_ARGUMENTS
-from fl_app.experiment.compatibility import RULES, check_compatibility, compatibility_table
+from fl_app.experiment.compatibility import check_compatibility, compatibility_table
+from fl_app.experiment.compatibility_rules import RULES
 from fl_app.experiment.strategy import build_strategy
 from fl_app.tasks.registry import build_model
 from fl_app.tasks.server_data import ServerData
@@ -33,6 +34,8 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("privacy, and an aggregator", DISTRIBUTED | {"aggregator": "fednova"}),
     ("privacy, and evaluate-with-training", PRIVATE | {"evaluate-with-training": True}),
     ("privacy distributed, and a lossy codec", DISTRIBUTED | {"codec": "quantise"}),
+    ("privacy central, and error-feedback", PRIVATE | {"codec": "top-k"}),
+    ("privacy central, and error-feedback", PRIVATE | {"codec": "quantise"}),
     (
         "adaptive-clip-quantile, and privacy distributed",
         DISTRIBUTED | {"adaptive-clip-quantile": 0.5},
@@ -102,7 +105,8 @@ ALLOWED: list[dict[str, Any]] = [
     {"scaffold": True, "server-optimizer": "adam", "weight-decay": 1e-4},
     {"aggregator": "fednova", "momentum": 0.9, "proximal-mu": 0.1, "codec": "top-k"},
     {"clip-norm": 1.0, "aggregator": "median", "codec": "top-k", "strategy": "delta-fedavg"},
-    PRIVATE | {"codec": "top-k", "server-optimizer": "adam", "over-selection": 0.5},
+    PRIVATE | {"codec": "top-k", "error-feedback": False, "over-selection": 0.5},
+    PRIVATE | {"server-optimizer": "adam", "error-feedback": True},
     PRIVATE | {"adaptive-clip-quantile": 0.5, "proximal-mu": 0.1, "momentum": 0.9},
     PRIVATE | {"adversary": "scaled-noise", "adversary-fraction": 0.3},
     DISTRIBUTED | {"server-optimizer": "sgd(momentum=0.9)", "over-selection": 0.5},

@@ -45,6 +45,23 @@ def start(config: dict[str, Any], folder: Path, *kill: str) -> subprocess.Popen[
     )
 
 
+@pytest.mark.parametrize("signum", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("parts", [{"server-optimizer": "adam(lr=0.05)"}, {"scaffold": True}])
+@pytest.mark.parametrize("point", ["metrics", "replace"])
+def test_a_signal_to_the_server_app_saves_one_moment(config, tmp_path, parts, point, signum):
+    """What the strategy remembers and the weights are of the same round, or the resume differs."""
+    config |= parts
+    whole = run_app(config | {"output-dir": str(tmp_path / "whole")})
+
+    process = start(config, tmp_path, point, "3", signum)
+    process.wait(timeout=120)
+    directory = only_run(config)
+    assert (directory / "summary.json").is_file()  # it ended by itself, and saved what there was
+    run_app(config | {"resume": str(directory)})
+
+    assert_same_result(directory, whole)
+
+
 def only_run(config: dict[str, Any]) -> Path:
     (directory,) = Path(config["output-dir"]).iterdir()
     return directory

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from strategies.compression.codec import Bfloat16, Codec, Float16, Identity, Quantise
 from strategies.compression.top_k import TopK
+from strategies.contract import codec_claims
 from strategies.contract import codecs as laws
-from strategies.contract.codecs import through
+from strategies.contract.codec_claims import through
 from strategies.contract.comparisons import bits_of
 from strategies.core.client_update import Arrays
 from tests.strategies.compression.every_codec import (
@@ -94,7 +95,7 @@ def test_the_payload_survives_the_wire(codec: Codec):
 
 @every_codec
 def test_lossless_means_to_the_bit_and_unbiased_that_the_mean_of_many_is_the_delta(codec: Codec):
-    laws.keeps_its_claims(codec, normal_delta((30, 20), ()))
+    codec_claims.keeps_its_claims(codec, normal_delta((30, 20), ()))
 
 
 @every_codec
@@ -103,7 +104,13 @@ def test_lossless_means_to_the_bit_and_unbiased_that_the_mean_of_many_is_the_del
 def test_error_feedback_stays_bounded(codec: Codec, delta: Arrays, seed: int):
     moderate = [np.clip(a, -1e15, 1e15) for a in delta]  # squares of which are finite
     if any(np.abs(a).max(initial=0) > 1e-15 for a in moderate):
-        laws.keeps_a_share(codec, moderate)
+        codec_claims.keeps_a_share(codec, moderate)
+
+
+@every_codec
+def test_error_feedback_stays_bounded_over_rounds(codec: Codec):
+    for rounds in codec_claims.example_deltas(generator()):
+        codec_claims.keeps_a_share_with_feedback(codec, rounds)
 
 
 @pytest.mark.parametrize("name", [n for n, (codec, _) in CODECS.items() if codec.unbiased])

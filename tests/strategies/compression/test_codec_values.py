@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from strategies.compression.codec import Codec, Identity, Quantise
-from strategies.contract.codecs import through
+from strategies.contract.codec_claims import through
 from strategies.contract.comparisons import bits_of
 from strategies.core.client_update import Arrays
 from tests.strategies.compression.every_codec import (

@@ -181,3 +181,35 @@ def test_a_sum_that_is_not_finite_is_refused(value: float):
 
     with pytest.raises(ValueError, match="not finite"):
         encode_with_feedback(TopK(), delta, residual, np.random.default_rng(0))
+
+
+class Sparse(Identity):
+    """One value of ten, drawn at random, times ten: unbiased, and off by three times its length."""
+
+    lossless = False
+
+    def encode(self, delta: Arrays, generator: np.random.Generator) -> Arrays:
+        return [np.asarray(d * 10 * (generator.random(d.shape) < 0.1), d.dtype) for d in delta]
+
+
+def test_what_would_grow_from_round_to_round_is_not_fed_back_and_it_is_said(flower_log):
+    deltas = random_rounds(40)
+
+    decoded, residuals = run(Sparse(), deltas)
+
+    assert max(map(norm, residuals)) == 0
+    assert max(map(norm, decoded)) <= 10 * max(map(norm, deltas))
+    assert "times what it was given; that is not fed back, or it would grow" in flower_log.text
+
+
+def test_the_round_in_which_it_would_grow_by_hand(flower_log):
+    class Overshooting(Identity):
+        def encode(self, delta: Arrays, generator: np.random.Generator) -> Arrays:
+            return [np.asarray(3 * d) if d[0] > 2 else np.zeros_like(d) for d in delta]
+
+    # 2 is not sent and kept; 2 + 2 is sent as 12, off by 8; 2 is not sent and kept.
+    decoded, residuals = run(Overshooting(), [[np.array([2.0], np.float32)]] * 3)
+
+    assert [float(d[0][0]) for d in decoded] == [0, 12, 0]
+    assert [float(r[0][0]) for r in residuals] == [2, 0, 2]
+    assert "is off by 2 times what it was given" in flower_log.text

@@ -1,5 +1,6 @@
 """Every law can be broken: parts that break one, and are told which."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -9,143 +10,6 @@ from strategies import part_kinds
 from strategies.contract import KINDS, check_part
 from strategies.registry import PartError
 
-CALM = """
-import numpy as np
-from dataclasses import replace
-from strategies.aggregation.weighted_mean import weighted_mean
-from strategies.compression.codec import Identity
-from strategies.compression.quantization import UniformLevels
-
-calls = []
-
-def twice_as_precise(updates):
-    return [a.astype(np.float64) for a in weighted_mean(updates)]
-
-def in_place(updates):
-    updates[0].delta[0] *= 0
-    return weighted_mean(updates)
-
-def shared(updates):
-    return updates[0].delta
-
-def forgetful(updates):
-    calls.append(1)
-    return [np.asarray(a * np.float32(len(calls))) for a in weighted_mean(updates)]
-
-def first(updates):
-    return [np.array(a) for a in updates[0].delta]
-
-def halved(updates):
-    return [np.asarray(a / np.float32(2)) for a in weighted_mean(updates)]
-
-class Codec(Identity):
-    lossless = False
-    unbiased = False
-
-class Flat(Codec):
-    def decode(self, payload, like):
-        return [a.ravel() for a in payload]
-
-class Scribbling(Codec):
-    def encode(self, delta, generator):
-        delta[0] += 1
-        return list(delta)
-
-class Global(Codec):
-    def encode(self, delta, generator):
-        calls.append(1)
-        return [np.asarray(d + np.float32(len(calls))) for d in delta]
-
-class Shifted(Codec):
-    def encode(self, delta, generator):
-        return [np.asarray(d + np.float32(1)) for d in delta]
-
-class Objects(Codec):
-    def encode(self, delta, generator):
-        return [np.array([d.tolist() for d in delta], dtype=object)]
-    def decode(self, payload, like):
-        return [np.asarray(d, np.float32) for d in payload[0].tolist()]
-
-class Raw(Codec):
-    def encode(self, delta, generator):
-        return [d.ravel(order="K").reshape(d.shape) for d in delta]
-
-class Trusting(Codec):
-    def decode(self, payload, like):
-        return [np.asarray(payload[i]).reshape(a.shape).astype(a.dtype) for i, a in enumerate(like)]
-
-class Boastful(Codec):
-    lossless = True
-    def encode(self, delta, generator):
-        return [d.astype(np.float16).astype(d.dtype) for d in delta]
-
-class Biased(Codec):
-    unbiased = True
-    def encode(self, delta, generator):
-        return [np.asarray(d * np.float32(generator.uniform(0.9, 1.0))) for d in delta]
-
-class Reversed(Codec):
-    def encode(self, delta, generator):
-        return [-d for d in delta]
-
-class Plain:
-    def step(self, weights, delta, lr_factor):
-        return [np.asarray(w + np.float32(lr_factor) * d) for w, d in zip(weights, delta)]
-
-class Double(Plain):
-    def step(self, weights, delta, lr_factor):
-        return [np.float64(w) for w in super().step(weights, delta, lr_factor)]
-
-class InPlace(Plain):
-    def step(self, weights, delta, lr_factor):
-        for w, d in zip(weights, delta):
-            w += lr_factor * d
-        return weights
-
-class Forgetful(Plain):
-    velocity = 0.0
-    def step(self, weights, delta, lr_factor):
-        self.velocity = 0.9 * self.velocity + 1
-        factor = np.float32(lr_factor * self.velocity)
-        return [np.asarray(w + factor * d) for w, d in zip(weights, delta)]
-
-class Unscheduled(Plain):
-    def step(self, weights, delta, lr_factor):
-        return super().step(weights, delta, 1.0)
-
-class Backwards(Plain):
-    def step(self, weights, delta, lr_factor):
-        return super().step(weights, delta, -lr_factor)
-
-def negative(server_round):
-    return 1.0 - server_round / 10
-
-class Counting:
-    count = 0
-    def __call__(self, server_round):
-        self.count += 1
-        return 1.0 / self.count
-
-class Honest:
-    def poison_labels(self, labels, num_classes):
-        return labels
-    def poison_update(self, delta, num_examples, scene):
-        return delta, num_examples
-
-class NoLabel(Honest):
-    def poison_labels(self, labels, num_classes):
-        return labels + num_classes
-
-class Infinite(Honest):
-    def poison_update(self, delta, num_examples, scene):
-        return [d / 0.0 for d in delta], num_examples
-
-class Global2(Honest):
-    def poison_update(self, delta, num_examples, scene):
-        calls.append(1)
-        return [np.asarray(d * np.float32(len(calls))) for d in delta], num_examples
-"""
-
 BREAKS = [
     ("aggregator", "twice_as_precise", "shapes and dtypes"),
     ("aggregator", "in_place", "stay as they are"),
@@ -153,6 +17,8 @@ BREAKS = [
     ("aggregator", "forgetful", "equal bits"),
     ("aggregator", "first", "order of the updates"),
     ("aggregator", "halved", "all the same give themselves"),
+    ("aggregator", "squared", "adding a number"),
+    ("aggregator", "overshooting", "leaves the range"),
     ("codec", "Flat", "shapes and dtypes"),
     ("codec", "Scribbling", "stays as it is"),
     ("codec", "Global", "equal payloads"),
@@ -162,34 +28,71 @@ BREAKS = [
     ("codec", "Trusting", "damaged payload"),
     ("codec", "Boastful", "where it says so"),
     ("codec", "Biased", "where it says so"),
+    ("codec", "Sparse(scale=200.0)", "where it says so"),
+    ("codec", "Sparse(scale=120.0)", "where it says so"),
+    ("codec", "Sparse(scale=80.0)", "where it says so"),
     ("codec", "Reversed", "smaller than the delta"),
+    ("codec", "Nothing", "smaller than the delta"),
+    ("codec", "TooLong", "smaller than the delta"),
+    ("codec", "Sparse", "smaller than the delta"),
+    ("codec", "WorseFedBack", "smaller than the delta"),
     ("server-optimizer", "Double", "shapes and dtypes"),
     ("server-optimizer", "InPlace", "stays as it is"),
     ("server-optimizer", "Forgetful", "same steps"),
     ("server-optimizer", "Unscheduled", "moves nothing"),
+    ("server-optimizer", "Coasting", "moves nothing"),
     ("server-optimizer", "Backwards", "along the delta"),
     ("lr-schedule", "negative", "not negative"),
+    ("lr-schedule", "late", "not negative"),
+    ("lr-schedule", "whole", "is a float"),
     ("server-lr-schedule", "Counting", "round alone"),
     ("adversary", "NoLabel", "become labels"),
+    ("adversary", "Relabelling", "labels stay as they are"),
     ("adversary", "Infinite", "server accepts"),
-    ("adversary", "Global2", "equal lies"),
+    ("adversary", "Countless", "server accepts"),
+    ("adversary", "Colluding", "server accepts"),
+    ("adversary", "Drawing", "equal lies"),
 ]
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory) -> Path:
-    path: Path = tmp_path_factory.mktemp("own") / "law_breakers.py"
-    path.write_text(CALM, encoding="utf-8")
-    return path
+OWN = Path(__file__).with_name("law_breakers.py")
+OWN_CODECS = Path(__file__).with_name("codec_breakers.py")
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 @pytest.mark.parametrize(("kind", "name", "law"), BREAKS)
-def test_a_part_that_breaks_a_law_is_told_which_and_how(own, kind, name, law):
+def test_a_part_that_breaks_a_law_is_told_which_and_how(kind, name, law):
+    own = OWN_CODECS if kind == "codec" else OWN
+
     broken = {v.law.says: v.broken for v in check_part(kind, f"{own}:{name}") if v.broken}
 
     (how,) = [told for says, told in broken.items() if law in says]
     assert len(str(how)) > 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_law_of_every_kind_has_a_part_that_breaks_it(kind):
+    laws = import_module(str(part_kinds.KINDS[kind].laws))
+    kinds = {k for k in KINDS if part_kinds.KINDS[k].laws == laws.__name__}
+    broken = [says for breaking, _, says in BREAKS if breaking in kinds]
+
+    assert [law.says for law in laws.LAWS if not any(says in law.says for says in broken)] == []
+
+
+def test_a_codec_that_error_feedback_makes_diverge_is_refused_with_words(capsys):
+    assert contract.main(["codec", f"{OWN_CODECS}:TooLong"]) == 1
+    assert "the error is 1.78 times as large as the delta" in capsys.readouterr().out
+
+    assert contract.main(["codec", f"{OWN_CODECS}:WorseFedBack"]) == 1
+    told = capsys.readouterr().out
+    assert "of error feedback the error is" in told
+    assert "run it with error-feedback = false" in told
+
+
+def test_an_unbiased_codec_that_is_unbiased_keeps_that_law():
+    held = [v.law.says for v in check_part("codec", f"{OWN_CODECS}:Sparse") if v.broken is None]
+
+    assert "it is lossless and unbiased where it says so" in held
 
 
 @pytest.mark.parametrize(
@@ -215,13 +118,13 @@ def test_the_laws_that_need_not_hold_tell_what_a_part_is():
     ]
 
 
-def test_the_command_says_which_laws_hold_and_its_status_whether_a_run_can_use_it(own, capsys):
+def test_the_command_says_which_laws_hold_and_its_status_whether_a_run_can_use_it(capsys):
     assert contract.main(["aggregator", "norm-clipped-mean"]) == 0
     told = capsys.readouterr().out
     assert "holds  the order of the updates does not matter\n" in told
     assert "BROKEN (adding a number to all updates adds it to the result)\n" in told
 
-    assert contract.main(["aggregator", f"{own}:first"]) == 1
+    assert contract.main(["aggregator", f"{OWN}:first"]) == 1
     told = capsys.readouterr().out
     assert "BROKEN the order of the updates does not matter\n       another order gives" in told
 
