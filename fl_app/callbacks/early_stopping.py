@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fl_app.callbacks.best_model import BestModel, Objective
 from fl_app.core.errors import UserError
 from fl_app.results.records import RoundReport
-from strategies.core.client_update import Arrays
+from strategies.core.client_update import Arrays, participant_order
 
-_FAILURES_TOLD = 10
+_MOST_TOLD = 10
 
 
 class FailedRoundsError(UserError):
@@ -138,11 +138,18 @@ def why_unchanged(report: RoundReport) -> str:
     refused = [one for one in replied if one.failure is not None]
     parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]
     parts += [report.unchanged] if report.unchanged else []
-    failures = [f"{name}: {why}" for name, why in sorted(report.failures.items())]
-    parts += failures[:_FAILURES_TOLD]
-    if len(failures) > _FAILURES_TOLD:
-        parts.append(f"and {len(failures) - _FAILURES_TOLD} more")
-    return "; ".join(parts)
+    by_reason: dict[str, list[str]] = {}
+    for name in sorted(report.failures, key=participant_order):
+        by_reason.setdefault(report.failures[name], []).append(name)
+    failures = [f"{_listed(names, ', ')}: {why}" for why, names in by_reason.items()]
+    return "; ".join([*parts, *([_listed(failures, "; ")] if failures else [])])
+
+
+def _listed(texts: Sequence[str], separator: str) -> str:
+    """Return the first ten texts, and how many more there are."""
+    told = separator.join(texts[:_MOST_TOLD])
+    more = len(texts) - _MOST_TOLD
+    return f"{told}{separator}and {more} more" if more > 0 else told
 
 
 @dataclass(frozen=True)
