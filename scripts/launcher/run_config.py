@@ -123,6 +123,9 @@ def _read_overrides(text: str, cwd: Path) -> dict[str, Value]:
     if leftover := PAIR.sub("", text).strip():
         # Flower would ignore what is not a pair, silently.
         raise UsageError(f"--run-config: {leftover!r} is not of the form key=value")
+    keys = [pair[0].partition("=")[0] for pair in PAIR.finditer(text)]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UsageError(f"--run-config: {text!r} sets {twice} twice; keep one of them")
     for pair in PAIR.finditer(text):
         if fault := pair_fault(pair[0]):
             raise UsageError(f"--run-config: cannot read {fault}")
