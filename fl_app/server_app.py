@@ -26,6 +26,7 @@ from fl_app.messaging.flower_compat import LegacyContext, is_simulated
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
+from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.registry import build_model
 from fl_app.tasks.server_data import check_model_fits, load_server_data
 
@@ -119,7 +120,7 @@ def _strategy(run: Run, resumed: Checkpoint | None) -> Strategy:
     run.privacy = Privacy.open(config, directory.path, directory.reports, resumed is not None)
     private_mean = None
     if run.privacy is not None:
-        run.privacy.announce()
+        run.privacy.announce(model_spec(run.model))
         private_mean = run.privacy.mean
     strategy = build_strategy(
         config, run.model, run.data, directory.path.name, directory.weights, private_mean

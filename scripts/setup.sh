@@ -19,6 +19,10 @@ fail() {
     exit 1
 }
 
+# Python, PyTorch and pip all end with messages of their own in a folder that was deleted.
+pwd -P >/dev/null 2>&1 ||
+    fail "the folder that you are in does not exist any more; go to another one first: cd ~"
+
 case "$extras" in
 "" | dev) ;;
 *) fail "unknown extra '$extras'; use: scripts/setup.sh [dev]" ;;

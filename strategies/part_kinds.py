@@ -86,12 +86,11 @@ def suggestion(key: str, name: str) -> str:
     """
     kind = KINDS[key]
     known = {_folded(other): other for other in reversed([*kind.words, *kind.names])}
-    if meant := did_you_mean(_folded(name), known):
-        return meant
     for other in KINDS.values():
-        if same := [one for one in other.names if _folded(one) == _folded(name)]:
+        same = [one for one in other.names if _folded(one) == _folded(name)]
+        if same and _folded(name) not in known:
             return f"{same[0]} is a {other.key}; "
-    return ""
+    return did_you_mean(_folded(name), known)
 
 
 def did_you_mean(written: str, known: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
-"""The options of a part against the parameters of what takes them."""
+"""The options of a part: as they are written, and against the parameters of what takes them."""
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,8 +8,39 @@ from typing import Any
 from strategies.part_kinds import Option, did_you_mean
 
 
+def read_options(written: str) -> dict[str, Option]:
+    """Read `first=1, second='text'`.
+
+    Raises:
+        ValueError: If it is written otherwise.
+    """
+    try:
+        call = ast.parse(f"part({written})", mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("there is more than one pair of parentheses")
+    if call.args:
+        raise ValueError("options are given by name")
+    parsed: dict[str, Option] = {}
+    for keyword in call.keywords:
+        value = _literal(keyword.value)
+        if keyword.arg is None or not isinstance(value, Option):
+            raise ValueError(f"{keyword.arg} is not a number, a text, True or False")
+        parsed[keyword.arg] = value
+    return parsed
+
+
+def _literal(expression: ast.expr) -> object:
+    """Return the value that is written, or `None` if it is none."""
+    try:
+        return ast.literal_eval(expression)
+    except ValueError:
+        return None
+
+
 def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first: int) -> str | None:
-    """Say which option is no parameter, or is no value for it.
+    """Say which option is no parameter, or is no value for it; to be put behind the part's name.
 
     Args:
         part: What takes them.
@@ -24,7 +56,7 @@ def option_fault(part: Callable[..., Any], options: Mapping[str, Option], first:
         if option not in names:
             takes = f"it takes {', '.join(names)}" if names else "it takes none"
             near = did_you_mean(option, {name: name for name in names}).rstrip()
-            return f"has no option {option}; {takes}" + (near and f"; {near}")
+            return f" has no option {option}; {takes}" + (near and f"; {near}")
     return _fault_of_values(parameters, options)
 
 
@@ -46,5 +78,5 @@ def _fault_of_values(
         elif isinstance(default, str):
             wanted = None if isinstance(value, str) else "a text"
         if wanted is not None:
-            return f"has {option} = {value!r}, and it must be {wanted}"
+            return f": {option} = {value!r} must be {wanted}"
     return None

@@ -11,7 +11,6 @@ What needs no part to be imported is checked first, by `check_name`: how the tex
 that the name is known or has the form of a path.
 """
 
-import ast
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 from strategies.part_imports import import_part
 from strategies.part_kinds import KINDS, Entry, Kind, Option, suggestion
-from strategies.part_options import option_fault
+from strategies.part_options import option_fault, read_options
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
@@ -190,31 +189,12 @@ def _entry(spec: PartSpec) -> Entry:
 
 def _parse_options(kind: str, text: str, options: str) -> dict[str, Option]:
     try:
-        call = ast.parse(f"part({options})", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise ValueError("there is more than one pair of parentheses")
-        if call.args:
-            raise ValueError("options are given by name")
-        parsed = {}
-        for keyword in call.keywords:
-            value = _literal(keyword.value)
-            if keyword.arg is None or not isinstance(value, Option):
-                raise ValueError(f"{keyword.arg} is not a number, a text, True or False")
-            parsed[keyword.arg] = value
-    except (SyntaxError, ValueError) as error:
+        return read_options(options)
+    except ValueError as error:
         raise PartError(
             f'{kind} = "{text}": its options cannot be read ({error}); they are written like '
             f"name(first=1, second='text', third=True)"
         ) from None
-    return parsed
-
-
-def _literal(expression: ast.expr) -> object:
-    """Return the value that is written, or `None` if it is none."""
-    try:
-        return ast.literal_eval(expression)
-    except ValueError:
-        return None
 
 
 def _load(spec: PartSpec, entry: Entry) -> Any:  # noqa: ANN401
@@ -254,4 +234,4 @@ def _call(
 def _check_options(spec: PartSpec, part: Callable[..., Any], first: int) -> None:
     """Refuse options that are no parameters of `part`, from its `first` one on."""
     if fault := option_fault(part, spec.options, first):
-        raise PartError(f'{spec.kind} = "{spec.name}" {fault}')
+        raise PartError(f'{spec.kind} = "{spec.name}"{fault}')

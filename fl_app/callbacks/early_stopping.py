@@ -13,6 +13,8 @@ from fl_app.core.errors import UserError
 from fl_app.results.records import RoundReport
 from strategies.core.client_update import Arrays
 
+_FAILURES_TOLD = 10
+
 
 class FailedRoundsError(UserError):
     """Round after round left the global model as it was."""
@@ -123,7 +125,7 @@ class FailedRounds:
             return None
         raise FailedRoundsError(
             f"{self._in_a_row} rounds in a row changed nothing (max-failed-rounds). In the last "
-            f"one {why_unchanged(report)}"
+            f"one: {why_unchanged(report)}"
         )
 
 
@@ -131,15 +133,15 @@ def why_unchanged(report: RoundReport) -> str:
     """Say what became of a round that changed nothing: who was asked, who replied, and why."""
     asked = report.participants
     if not asked:
-        return f"nobody was asked to train: {report.unchanged or 'too few are connected'}"
+        return f"nobody was asked to train, {report.unchanged or 'too few are connected'}"
     replied = [one for one in asked if one.num_examples is not None or one.bytes_up > 0]
     refused = [one for one in replied if one.failure is not None]
-    parts = [f"{len(asked)} were asked, {len(replied)} replied, {len(refused)} were refused"]
+    parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]
     parts += [report.unchanged] if report.unchanged else []
-    by_reason: dict[str, list[str]] = {}
-    for name, why in sorted(report.failures.items()):
-        by_reason.setdefault(why, []).append(name)
-    parts += [f"{', '.join(names)}: {why}" for why, names in by_reason.items()]
+    failures = [f"{name}: {why}" for name, why in sorted(report.failures.items())]
+    parts += failures[:_FAILURES_TOLD]
+    if len(failures) > _FAILURES_TOLD:
+        parts.append(f"and {len(failures) - _FAILURES_TOLD} more")
     return "; ".join(parts)
 
 

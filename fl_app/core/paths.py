@@ -89,6 +89,13 @@ def _resolve(key: str, configured: str, variable: str, default: str) -> Path:
     return absolute_path(variable, os.environ.get(variable, "").strip() or default)
 
 
+def _meant(value: str) -> str:
+    try:
+        return f"; did you mean {str(Path.cwd() / value)!r}?"
+    except OSError:  # the working directory was deleted
+        return ""
+
+
 def absolute_path(key: str, value: str) -> Path:
     """Expand `~` in a path.
 
@@ -103,6 +110,6 @@ def absolute_path(key: str, value: str) -> Path:
     if not expanded.is_absolute():
         raise ConfigError(
             f"{key} = {value!r} must be an absolute path, or start with ~/, because Flower runs "
-            f"the app from another working directory; did you mean {str(Path.cwd() / value)!r}?"
+            f"the app from another working directory{_meant(value)}"
         )
     return expanded

@@ -131,7 +131,7 @@ class Run:
         if len(idle) == len(rounds):
             return (
                 f"{reason}, but no round changed the model, which is the initial one; in the last "
-                f"round {why_unchanged(rounds[-1])}"
+                f"round: {why_unchanged(rounds[-1])}"
             )
         which = ", ".join(map(str, idle[:_ROUNDS_NAMED]))
         more = ", ..." if len(idle) > _ROUNDS_NAMED else ""

@@ -16,6 +16,7 @@ from fl_app.core.errors import ResumeError, UserError
 from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import noise_multiplier, planned_participants
 from fl_app.results.records import RoundReport
+from strategies.core.model_spec import ModelSpec
 from strategies.privacy.accountant import PrivacyLedger
 from strategies.privacy.adaptive_clipping import AdaptiveClip
 from strategies.privacy.gaussian_mean import PrivateMean
@@ -91,8 +92,8 @@ class Privacy:
         """The largest epsilon that may be spent, if there is a limit."""
         return self.mean.ledger.budget
 
-    def announce(self) -> None:
-        """Tell what is protected, and what is not."""
+    def announce(self, model: ModelSpec) -> None:
+        """Tell what is protected, what is not, and what of a model takes noise badly."""
         config, mean = self.config, self.mean
         line = (
             "privacy: %s noise of multiplier %.4g on a clip norm of %.4g; runs are not repeatable"
@@ -104,6 +105,13 @@ class Privacy:
                 "what participants report of their evaluation is not protected; set "
                 "fraction-evaluate = 0.0 to do without",
             )
+        statistics = [tensor.name for tensor in model.tensors if not tensor.trainable]
+        if statistics:
+            line = (
+                "statistics of the data travel, and get noise: %s; a variance may become negative. "
+                "Prefer a model without, for instance with GroupNorm for BatchNorm"
+            )
+            log(WARNING, line, ", ".join(statistics))
 
     def summary(self) -> dict[str, Any]:
         """Return what the summary says of privacy."""

@@ -159,18 +159,17 @@ def model_file(path: Path, best: bool = False) -> Path:
 def which_model(file: Path, metadata: Mapping[str, str]) -> str:
     """Say which of its run's models a file is, and what became of one that should be there."""
     kinds = {MODEL: "the final model", BEST_MODEL: "the best model"}
-    parts = [kinds.get(file.name, "a model")]
-    if of := metadata.get("round"):
-        parts[0] += f", after round {of}" if of != "0" else ", untrained: that of round 0"
-    if file.name not in kinds:
-        return parts[0]
-    if not (file.parent / SUMMARY).is_file():
-        return f"{parts[0]}; the run goes on, or was killed"
+    of = metadata.get("round")
+    told = {None: "", "0": ", untrained: that of round 0"}.get(of, f", after round {of}")
+    parts = [kinds.get(file.name, "a model") + told]
+    if file.name not in kinds or not (file.parent / SUMMARY).is_file():
+        unfinished = file.name in kinds and (file.parent / CONFIG).is_file()
+        return parts[0] + f"; {UNFINISHED}" * unfinished
     summary = _read_object(file.parent / SUMMARY)
     best = (summary.get("best") or {}).get("round")
     if file.name == BEST_MODEL and of is not None and str(best) != of:
         parts.append(f"the best round was {best}, whose model is not here")
-    if file.name == BEST_MODEL and not (file.parent / MODEL).exists():
+    if not (file.parent / MODEL).exists():
         parts.append("the final model is not here")
     for name, now in (summary.get("not_written") or {}).items():
         if name in kinds:

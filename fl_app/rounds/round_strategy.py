@@ -8,7 +8,7 @@ from flwr.common import FitIns, FitRes, Scalar
 from flwr.common.logger import log
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy import Strategy
+from flwr.server.strategy import FedAvg, Strategy
 
 from strategies.aggregation.base import PrivacySpent
 from strategies.core.client_update import Arrays, ClientUpdate, UpdateError, check_update
@@ -16,6 +16,7 @@ from strategies.core.clients import participant_of
 from strategies.core.finite import all_finite
 from strategies.core.npy import GlobalWeights, decode_arrays
 from strategies.delta_fedavg import DeltaFedAvg
+from strategies.flower_strategies import SeededStrategy
 from strategies.update_collector import FitResults
 
 Metrics = dict[str, Scalar]
@@ -233,4 +234,10 @@ class FlowerRounds:
 
     def evaluate(self, server_round: int, weights: GlobalWeights) -> tuple[float, Metrics] | None:
         """See `RoundStrategy`."""
-        return self.flower.evaluate(server_round=server_round, parameters=weights.parameters)
+        strategy = self.flower.strategy if isinstance(self.flower, SeededStrategy) else self.flower
+        if isinstance(strategy, FedAvg) and type(strategy).evaluate is FedAvg.evaluate:
+            # Without bytes in between: to parse their headers in two threads at once may fail in
+            # Python 3.11 ("AST constructor recursion depth mismatch").
+            evaluate = strategy.evaluate_fn
+            return None if evaluate is None else evaluate(server_round, weights.arrays, {})
+        return strategy.evaluate(server_round=server_round, parameters=weights.parameters)

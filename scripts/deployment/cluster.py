@@ -1,7 +1,6 @@
 """A SuperLink and SuperNodes of our own, over TLS: real processes, private folder, free ports."""
 
 import contextlib
-import shutil
 import ssl
 import subprocess
 import time
@@ -16,6 +15,7 @@ from scripts.deployment.plan import Node
 from scripts.deployment.state import StateFolder
 from scripts.launcher.flower_lines import readable
 from scripts.processes.flower_cli import HEALTH_PATH, HOME_VARIABLE, KEY_IN_USE
+from scripts.processes.kept_logs import keep_logs
 from scripts.processes.superlink import Launch, LaunchError, command, free_port
 
 _LOGS = "logs"
@@ -214,8 +214,4 @@ class Federation:
 
 def rescue_logs(launch: Launch) -> Path | None:
     """Move the logs out of the launch's folder; return where they are now."""
-    kept = launch.folder.parent / f"delta-fedavg-{launch.id}-logs"
-    try:
-        return Path(shutil.move(launch.folder / _LOGS, kept))
-    except OSError:
-        return None
+    return keep_logs(launch, launch.folder / _LOGS)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from scripts.deployment import commands as commands
 from scripts.deployment.cluster import Federation, rescue_logs
@@ -19,7 +18,7 @@ from scripts.deployment.plan import FederationPlan, Node, plan_federation
 from scripts.deployment.state import folder_for, locked
 from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.flower_lines import failure_reason
-from scripts.launcher.run_config import UsageError, as_toml
+from scripts.launcher.run_config import UsageError, as_toml, working_directory
 from scripts.launcher.run_log import RunLog
 from scripts.processes.flower_cli import (
     COMPLETED,
@@ -43,7 +42,8 @@ _RESTART_SECONDS = 10.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 only if the run was completed."""
     try:
-        plan = plan_federation(sys.argv[1:] if arguments is None else arguments, Path.cwd())
+        given = sys.argv[1:] if arguments is None else arguments
+        plan = plan_federation(given, working_directory())
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -52,17 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     stop = StopSignals()
     stop.install()
-    launch = Launch.create()
+    try:
+        launch = Launch.create()
+    except OSError as error:
+        print(f"error: no temporary folder can be made: {error}", file=sys.stderr)
+        return 1
     log = RunLog(stop)
     status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
         status = _run(plan, launch, stop, log)
-    except (LaunchError, CertificateError) as error:
+    except (LaunchError, CertificateError, OSError) as error:  # such as a full disk
         problem = str(error)
     finally:
-        _clean_up(launch, stop, keep_logs=status != 0 and not stop.requested())
+        failed = status != 0 or log.node_failed
+        _clean_up(launch, stop, keep_logs=failed and not stop.requested())
     stop.ignore()
     log.wait()
     log.tell_end(problem, resume="the same command with")

@@ -48,6 +48,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     add("--app", default=str(REPOSITORY), help=argparse.SUPPRESS)
 
 
+def working_directory() -> Path:
+    """Return the folder in which the user stands.
+
+    Raises:
+        UsageError: If it was deleted.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "the folder that you are in does not exist any more; go to another one first: cd ~"
+        ) from error
+
+
 def settle_run_config(
     options: argparse.Namespace,
     cwd: Path,

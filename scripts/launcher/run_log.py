@@ -20,6 +20,12 @@ from scripts.processes.signals import StopSignals
 
 RESULTS = re.compile(r"\bresults: (/.*\S)")
 _ROUND = re.compile(r"\bround +(\d+)/(\d+) \| (.*)")
+# What the server logs of a node that did not do what it was asked; the node's own log says why.
+_NODE_FAILED = re.compile(
+    r"\bround \S+: participant .+ did not (?:train|evaluate): "
+    r"|\bnode \d+ is left out, it "
+    r"|\bupdate of participant .+ refused: "
+)
 _CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -29,6 +35,7 @@ class RunLog:
     Attributes:
         run_id: Flower's number of the run, once it has started.
         results: The run directory, once it is known.
+        node_failed: Whether a node has failed so far, in any round.
     """
 
     def __init__(self, stop: StopSignals) -> None:
@@ -36,6 +43,7 @@ class RunLog:
         self._thread: threading.Thread | None = None
         self.run_id: str | None = None
         self.results: Path | None = None
+        self.node_failed = False
 
     def follow(self, stream: IO[str]) -> None:
         """Pass a log on, in the background, until it ends."""
@@ -62,6 +70,7 @@ class RunLog:
         """Take what the command needs from a line; return whether it is news to the user."""
         if found := RUN_ID.search(text):
             self.run_id = found[1]
+        self.node_failed = self.node_failed or _NODE_FAILED.search(text) is not None
         if found := RESULTS.search(text):
             known, self.results = self.results, Path(found[1])
             # The app closes with the line that it began with, and so does the command.

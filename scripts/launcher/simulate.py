@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.flower_lines import failure_reason
 from scripts.launcher.options import LaunchPlan, UsageError, as_toml, plan_launch
+from scripts.launcher.run_config import working_directory
 from scripts.launcher.run_log import RunLog
 from scripts.processes.flower_cli import (
     COMPLETED,
@@ -24,6 +24,7 @@ from scripts.processes.flower_cli import (
     read_outcome,
     run_arguments,
 )
+from scripts.processes.kept_logs import keep_logs
 from scripts.processes.preloaded_command import go, load_ahead
 from scripts.processes.process_tree import adopt_orphans, end_processes, reap_children, watch_over
 from scripts.processes.ray_head import check_ray, start_ray
@@ -34,20 +35,24 @@ from scripts.processes.superlink import CONNECTION, Launch, LaunchError, command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 only if the run was completed."""
     try:
-        plan = plan_launch(sys.argv[1:] if arguments is None else arguments, Path.cwd())
+        plan = plan_launch(sys.argv[1:] if arguments is None else arguments, working_directory())
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     stop = StopSignals()
     stop.install()
-    launch = Launch.create(plan.ray_address, plan.ray_ahead)
+    try:
+        launch = Launch.create(plan.ray_address, plan.ray_ahead)
+    except OSError as error:
+        print(f"error: no temporary folder can be made: {error}", file=sys.stderr)
+        return 1
     log = RunLog(stop)
     status, problem = 1, None
     try:
         watch_over(launch.id, launch.folder)
         adopt_orphans()
         status = _run(plan, launch, stop, log)
-    except LaunchError as error:
+    except (LaunchError, OSError) as error:  # such as a full disk
         problem = str(error)
     finally:
         clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
@@ -144,7 +149,7 @@ def clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:
     """End what is left of a launch, and remove its folder; its log is kept if asked for."""
     left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
     reap_children()
-    log = launch.rescue_log() if keep_log else None
+    log = keep_logs(launch, launch.log) if keep_log else None
     launch.remove()
     if log is not None:
         print(f"The SuperLink's log is {log}", file=sys.stderr)

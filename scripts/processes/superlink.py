@@ -122,14 +122,6 @@ class Launch:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def rescue_log(self) -> Path | None:
-        """Move the log out of the folder; return its new path, or None if there is no log."""
-        kept = self.folder.parent / f"delta-fedavg-{self.id}.log"
-        try:
-            return Path(shutil.move(self.log, kept))
-        except OSError:
-            return None
-
 
 def command(name: str) -> str:
     """Return the path of a Flower command of this very Python environment."""

@@ -89,9 +89,10 @@ class Copy:
             "FAKE_FAILS": "",
         }
 
-    def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
+    def set_up(self, *, where: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        setup = str(self.repo / "scripts/setup.sh")
         return subprocess.run(
-            [str(self.repo / "scripts/setup.sh")],
+            ["sh", "-c", f'{where} exec "$0"', setup],
             cwd=self.record.parent,
             env=self.environment | environment,
             capture_output=True,
@@ -191,6 +192,16 @@ def test_a_failure_of_pip_shows_its_reason_and_is_taken_up_again(copy: Copy) -> 
     assert not copy.stamped()
     assert copy.set_up().returncode == 0
     assert copy.stamped()
+
+
+def test_a_working_directory_that_was_deleted_is_told_before_anything_else(copy: Copy) -> None:
+    failed = copy.set_up(where="mkdir gone && cd gone && rmdir ../gone &&")
+
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "error: the folder that you are in does not exist any more; go to another one first: cd ~"
+    )
+    assert not copy.record.exists()
 
 
 def test_what_takes_long_gives_a_sign_of_life(tmp_path: Path, monkeypatch) -> None:

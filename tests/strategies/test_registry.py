@@ -191,3 +191,52 @@ def test_to_check_a_name_imports_and_calls_nothing(tmp_path: Path):
     assert not is_path("codec", "quantise(bits=4)")
     with pytest.raises(PartError, match="its options cannot be read"):
         check_name("codec", f"{path}:Part(a=[1])")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        ("strategy", "FedAdam(eta='x')", "eta = 'x' must be a number"),
+        ("strategy", "FedAvg(accept_failures=1)", "must be True or False"),
+        ("aggregator", "krum(num_malicious=1.5)", "must be a whole number"),
+        ("aggregator", "krum(num_malicious=True)", "must be a number"),
+        ("codec", "top-k(values=3)", "must be a text"),
+        ("lr-schedule", "step(every=2.5)", "must be a whole number"),
+        ("adversary", "sign-flip(scale='much')", "must be a number"),
+        ("aggregator", "krum(num_malicious=one)", "num_malicious is not a number, a text"),
+    ],
+)
+def test_a_value_of_another_kind_than_the_options_is_told(kind: str, text: str, told: str):
+    message = refusal(kind, text)
+
+    assert told in message
+    assert "ast." not in message
+
+
+def test_a_whole_number_will_do_for_an_option_that_is_a_number(own: Path):
+    assert build_part("aggregator", "trimmed-mean(trim_fraction=0)").trim_fraction == 0
+    assert build_part("aggregator", f"{own}:Shrunk(strength=1)").strength == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "meant"),
+    [
+        ("strategy", "fedavg", "did you mean FedAvg?"),
+        ("strategy", "FEDAVG", "did you mean FedAvg?"),
+        ("strategy", "fedadm", "did you mean FedAdam?"),
+        ("strategy", "delta_fedavg", "did you mean delta-fedavg?"),
+        ("strategy", "bulyan", "did you mean Bulyan?"),
+        ("aggregator", "Krum", "did you mean krum?"),
+        ("aggregator", "multi_krum", "did you mean multi-krum?"),
+        ("aggregator", "adam", "adam is a server-optimizer;"),
+        ("aggregator", "FedAvg", "FedAvg is a strategy;"),
+        ("codec", "quantize", "did you mean quantise?"),
+        ("dataset", "MNIST", "did you mean mnist?"),
+        ("adversary", "None", "did you mean none?"),
+        ("partitioner", "Dirichlet", "did you mean dirichlet?"),
+    ],
+)
+def test_the_name_that_is_suggested_is_the_one_that_was_meant(kind: str, name: str, meant: str):
+    import fl_app.core.plugins  # noqa: F401 - declares the application's kinds
+
+    assert f"is not known; {meant}" in refusal(kind, name)

@@ -54,7 +54,7 @@ class OperationKeys(Keys):
     round_deadline: float = key(
         0.0,
         "Seconds that training may take in a round, and evaluation likewise; those who are late "
-        "do not count. 0 waits for everybody.",
+        "do not count. 0 waits for everybody, as long as it takes.",
         ge=0,
         lt=LONGEST_WAIT,
         may_change=True,
@@ -70,7 +70,7 @@ class OperationKeys(Keys):
     )
     max_failed_rounds: int = key(
         3,
-        "So many rounds in a row without enough updates end the run.",
+        "So many rounds in a row that change nothing end the run.",
         ge=1,
         may_change=True,
     )

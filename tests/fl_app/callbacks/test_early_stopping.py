@@ -125,12 +125,14 @@ def test_a_failed_round_says_who_was_asked_who_replied_and_why_it_changed_nothin
     refused = replace(report(1, aggregated=False), participants=people, unchanged="it overflows")
 
     assert why_unchanged(refused) == (
-        "4 were asked, 2 replied, 1 were refused; it overflows; 1: it is not finite; 2, 3: no reply"
+        "asked 4, replied 2, refused 1; it overflows; 1: it is not finite; 2: no reply; 3: no reply"
     )
-    with pytest.raises(FailedRoundsError, match="In the last one 4 were asked, 2 replied"):
+    with pytest.raises(FailedRoundsError, match="In the last one: asked 4, replied 2"):
         FailedRounds(1).after_round(refused, WEIGHTS)
+    crowd = tuple(replace(people[2], participant=str(n)) for n in range(12))
+    assert why_unchanged(replace(refused, participants=crowd)).endswith("7: no reply; and 2 more")
     nobody = report(1, aggregated=False)
-    assert why_unchanged(nobody) == "nobody was asked to train: too few are connected"
+    assert why_unchanged(nobody) == "nobody was asked to train, too few are connected"
 
 
 def test_conditions_are_off_by_default_but_for_failed_rounds():

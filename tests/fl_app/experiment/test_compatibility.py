@@ -6,7 +6,8 @@ from flwr.server.strategy import FedAvg
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.combination import FLOWER_ARGUMENTS
-from fl_app.experiment.compatibility import RULES, check_compatibility, compatibility_table
+from fl_app.experiment.compatibility import check_compatibility, compatibility_table
+from fl_app.experiment.compatibility_rules import RULES
 from fl_app.experiment.strategy import build_strategy
 from fl_app.tasks.registry import build_model
 from fl_app.tasks.server_data import ServerData

@@ -49,7 +49,7 @@ def test_a_run_in_which_no_round_changed_the_model_has_failed(config, strategy):
     reason = str(caught.value)
     assert reason.startswith(
         "all 2 rounds are done, but no round changed the model, which is the initial one; in the "
-        "last round 3 were asked, 3 replied, 3 were refused; "
+        "last round: asked 3, replied 3, refused 3; "
     )
     assert "values that are not finite" in reason
     directory = only_run(config)
@@ -62,7 +62,7 @@ def test_a_run_in_which_no_round_changed_the_model_has_failed(config, strategy):
 def test_a_run_in_which_the_only_participant_cannot_train_has_failed(config):
     alone = config | {"num-participants": 1}
 
-    with pytest.raises(RunFailedError, match=r"1 were asked, 0 replied, .*; 0: no memory"):
+    with pytest.raises(RunFailedError, match=r"asked 1, replied 0, .*; 0: no memory"):
         run_app(alone, faults={0: out_of_memory})
 
 
@@ -92,7 +92,7 @@ def test_a_refused_aggregate_is_not_taken_for_a_round_without_replies(config):
         )
 
     told = str(caught.value)
-    assert "3 were asked, 3 replied, 0 were refused; the aggregate overflows" in told
+    assert "asked 3, replied 3, refused 0; the aggregate overflows" in told
     assert "nobody was asked" not in told
     assert "too few updates" not in told
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from torch import nn
 
 from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.parameters import get_weights
-from fl_app.tasks.registry import build_model
+from fl_app.tasks.registry import MODELS, build_model
 from strategies.privacy.accountant import noise_multiplier_for
 from strategies.privacy.clipping import norm_of
 from tests.fl_app.privacy.private_run import DELTA, Z, releases, rows, spent, watching
@@ -124,3 +125,20 @@ def test_a_run_that_has_used_its_budget_up_does_nothing_more_when_it_is_resumed(
     after = summary_of(directory)
     del before["seconds"], after["seconds"]
     assert after == before
+
+
+def normalised() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(28 * 28), nn.Linear(28 * 28, 10), nn.LogSoftmax(1)
+    )
+
+
+def test_it_is_said_that_statistics_get_noise(central, flower_log, monkeypatch):
+    monkeypatch.setitem(MODELS, "normalised", normalised)
+    short = central | {"num-server-rounds": 1}
+
+    run_app(short)
+    assert "statistics" not in flower_log.text
+    run_app(short | {"model": "normalised"})
+
+    assert "get noise: 1.running_mean, 1.running_var; a variance may become" in flower_log.text

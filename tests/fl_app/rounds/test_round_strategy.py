@@ -1,10 +1,15 @@
 """A strategy as a round sees it."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 from flwr.server.strategy import FedAvg
 
 from fl_app.rounds.round_strategy import DeltaRounds, FlowerRounds, round_strategy
 from strategies import DeltaFedAvg
+from strategies.core.npy import GlobalWeights
+from strategies.flower_strategies import SeededStrategy
 
 
 def test_a_strategy_with_a_way_of_its_own_is_called_as_flower_would():
@@ -17,3 +22,20 @@ def test_a_strategy_with_a_way_of_its_own_is_called_as_flower_would():
     assert isinstance(round_strategy(FedAvg()), FlowerRounds)
     with pytest.raises(TypeError, match="takes no sum"):
         round_strategy(FedAvg()).receive_sum(1, [], [])
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_the_servers_evaluation_is_given_arrays_and_not_bytes_to_parse(seeded):
+    """The parser of their headers fails in Python 3.11 where two threads use it at once."""
+    given: list[Any] = []
+
+    def see(server_round: int, weights: Any, config: Any) -> tuple[float, dict[str, Any]]:
+        given.append(weights)
+        return 0.0, {}
+
+    plain = FedAvg(evaluate_fn=see)
+    weights = GlobalWeights([np.ones(2, np.float32)])
+
+    round_strategy(SeededStrategy(plain, 0) if seeded else plain).evaluate(1, weights)
+
+    assert given[0] is weights.arrays

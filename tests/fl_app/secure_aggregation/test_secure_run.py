@@ -163,7 +163,7 @@ def test_a_sum_that_the_server_has_seen_is_paid_for_even_if_it_is_of_no_use(conf
         return answer
 
     parts = config | PRIVATE | {"privacy": "distributed", "num-server-rounds": 1}
-    with pytest.raises(RunFailedError, match="5 replied, 5 were refused; 0 valid updates"):
+    with pytest.raises(RunFailedError, match="replied 5, refused 5; 0 valid updates"):
         run_app(parts, faults={2: other_values})
 
     (directory,) = Path(config["output-dir"]).iterdir()

@@ -90,7 +90,7 @@ def test_a_model_of_ones_own_is_built_with_its_options_and_weights_of_the_seed_a
     ("name", "message"),
     [
         ("Net(depth=3)", "has no option depth; it takes width"),
-        ("Net(width='wide')", "model = .* has width = 'wide', and it must be a number"),
+        ("Net(width='wide')", "model = .*: width = 'wide' must be a number"),
         ("NoModel", "is no model, it lacks forward, state_dict"),
         ("Nets", "cannot be imported: AttributeError"),
     ],

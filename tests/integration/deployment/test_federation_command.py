@@ -1,5 +1,7 @@
 """`scripts/federation` as an operator starts it: real processes over TLS, own folders of images."""
 
+import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,3 +91,33 @@ def test_ctrl_c_in_a_round_leaves_a_checkpoint_to_continue_from_and_no_process(
     assert resumed.finish() == 0, resumed.output()
     assert summary_of(directory)["rounds"] == done + 1
     assert resumed.traces() == []
+
+
+def found(run: CommandRun, pattern: str) -> str:
+    match = re.search(pattern, run.output())
+    assert match, run.output()
+    return match[1]
+
+
+def test_a_site_that_cannot_read_its_images_fails_the_run_and_its_log_stays_for_the_user_alone(
+    start: Start, tmp_path: Path
+) -> None:
+    torn = tmp_path / "north" / "dark" / "3.png"
+    torn.write_bytes(torn.read_bytes()[:60])
+
+    run = start(SITES[:1], 1, "-c", "fraction-evaluate=0.0")
+
+    assert run.finish() == 1, run.output()
+    last = run.output().splitlines()[-1]
+    assert last.startswith(
+        "error: the run ended as finished:failed: all 1 rounds are done, but no "
+    )
+    assert "asked 1, replied 0, refused 0" in last
+    logs = Path(found(run, r"logs of SuperLink and SuperNodes are in (\S+)"))
+    try:
+        assert "3.png" in (logs / "north.log").read_text()
+        assert logs.parent.stat().st_mode & 0o777 == logs.stat().st_mode & 0o777 == 0o700
+        assert (logs / "north.log").stat().st_mode & 0o777 == 0o600
+    finally:
+        shutil.rmtree(logs.parent)
+    assert run.traces() == []

@@ -113,7 +113,7 @@ def test_where_no_site_can_train_the_run_ends_with_a_sentence(
     config: dict[str, Any], folders: dict[str, Path]
 ) -> None:
     nowhere = {name: folder / "gone" for name, folder in folders.items()}
-    with pytest.raises(FailedRoundsError, match="north: DataError"):
+    with pytest.raises(FailedRoundsError, match="north, south, west: DataError"):
         run(config, nowhere)
 
 

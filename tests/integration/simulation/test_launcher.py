@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -198,7 +199,7 @@ def test_a_server_app_that_raises_gives_a_failure_and_its_reason(start: Start) -
     assert run.traces() == []
     log = re.search(r"The SuperLink's log is (\S+)", run.output())
     assert log is not None
-    Path(log[1]).unlink()
+    shutil.rmtree(Path(log[1]).parent)
 
 
 def test_forced_colours_colour_nothing_that_the_launcher_reads(

@@ -1,5 +1,6 @@
 """Certificates and keys, and the commands that make them."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -13,6 +14,8 @@ from scripts.deployment.key_material import (
     make_node_key,
     make_server,
 )
+from scripts.deployment.plan import plan_federation
+from scripts.launcher.run_config import UsageError
 
 
 def test_private_keys_and_their_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
@@ -62,6 +65,57 @@ def test_the_command_makes_what_openssl_and_ssh_understand(
     assert {"DNS:a.org", "IP Address:10.0.0.5", "DNS:localhost", "IP Address:127.0.0.1"} <= {
         name.strip() for name in names.splitlines()[1].split(",")
     }
+
+
+UNREACHABLE = [
+    ("fl.example.org:8000", "give the host alone, without the port: fl.example.org"),
+    ("10.0.0.5:8000", "give the IP address alone"),
+    ("[::1]", "give the IP address alone"),
+    ("[::1]:8000", "give the IP address alone"),
+    ("https://fl.example.org", "it is a URL"),
+    ("fl.example.org/x", "it is a URL"),
+    ("a b", "neither a DNS name"),
+    ("", "it is empty"),
+    (" ", "it is empty"),
+    ("fl..example.org", "neither a DNS name"),
+    ("a-.org", "neither a DNS name"),
+    ("a.org.", "without a dot at the end"),
+    ("bücher.example", "in ASCII"),
+    ("300.1.2.3", "looks like an IP address and is none"),
+    ("x" * 64 + ".org", "neither a DNS name"),
+]
+
+
+@pytest.mark.parametrize(("host", "why"), UNREACHABLE)
+def test_no_certificate_is_made_that_no_node_could_match(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, why: str
+) -> None:
+    make_authority(tmp_path / "ca")
+    options = ["--ca", str(tmp_path / "ca"), "--host", "a.org", "--host", host]
+
+    assert certificates.main(["server", str(tmp_path / "server"), *options]) == 1
+
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: no certificate can be made for the host {host!r}: ")
+    assert why in told
+    assert not (tmp_path / "server").exists()
+
+
+@pytest.mark.parametrize(("host", "why"), UNREACHABLE)
+def test_the_federation_refuses_such_a_host_before_it_starts(
+    tmp_path: Path, host: str, why: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(why)):
+        plan_federation(["--host", host], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a", "fl.example.org", "*.example.org", "my_host", "10.0.0.5", "fe80::1", "xn--bcher-kva.de"],
+)
+def test_what_a_node_can_connect_to_is_taken(tmp_path: Path, host: str) -> None:
+    make_authority(tmp_path / "ca")
+    assert make_server(tmp_path / "server", tmp_path / "ca", [host])[0].is_file()
 
 
 def run(command: str) -> str:

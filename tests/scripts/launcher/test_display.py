@@ -120,6 +120,23 @@ def test_what_the_command_needs_is_read_from_lines_that_are_not_shown(capsys, tm
     assert capsys.readouterr().out == f"{PLAIN}results: {tmp_path}\n"
 
 
+FAILURES = (
+    "round 2: participant north did not train: DataError; its own log says more",
+    "round 2: participant north did not evaluate: no reply within the deadline of 5 s",
+    "node 77 is left out, it did not say who it is: node config: name is missing",
+    "update of participant 3 refused: array 0 holds 4 values that are not finite",
+)
+
+
+@pytest.mark.parametrize("line", FAILURES)
+def test_a_node_that_failed_is_noted_so_that_its_log_is_kept(line):
+    assert Ended(f"WARNING :   {line}\n").log.node_failed
+
+
+def test_lines_of_a_run_without_failures_are_not_taken_for_one():
+    assert not Ended(f"INFO :      participant a has gone\n{LINE}").log.node_failed
+
+
 def test_where_the_results_are_is_said_at_the_start_and_last(capsys, tmp_path):
     where = f"INFO :      results: {tmp_path}\n"
     ended = Ended(where + LINE + where + "INFO :      \n")

@@ -80,6 +80,11 @@ def test_unknown_arguments_go_to_flwr_run(app: Path) -> None:
         (["-c", "zzz=1"], "the keys are num-server-rounds, "),
         (["-c", "model=simple-cnn"], "texts in double quotes"),
         (["-c", "local-epochs 3"], "not of the form key=value"),
+        (["-c", "behaviour=True"], "cannot read behaviour=True: write true, in lower case"),
+        (["-c", "learning-rate=.01"], "learning-rate=.01: write 0.01, with a digit on both"),
+        (["-c", "learning-rate=-1."], "learning-rate=-1.: write -1.0, with a digit on both"),
+        (["-c", "local-epochs=007"], "local-epochs=007: write numbers without a zero in front"),
+        (["-c", "model=None"], "model=None: there is no such value; leave the key out"),
         (["-c", "missing.toml"], "cannot read .*missing.toml: No such file"),
         (["--cpus-per-client", "100000"], "more than this machine's"),
         (["--app", "nowhere"], "holds no Flower app"),
@@ -89,6 +94,33 @@ def test_a_mistake_is_told_in_one_line(app: Path, arguments: list[str], message:
     with pytest.raises(UsageError, match=message) as error:
         plan(app, *arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"local-epochs = 1\nlearning-rate = .01\n", r"line 2.*write 0\.01, with a digit"),
+        (b"model = True  # yes\n", r"line 1.*write true, in lower case"),
+        (b"local-epochs = [1]\n", "local-epochs is no number, no text, and neither true nor"),
+        (b"model = '\xff'\n", r"is not UTF-8 text \(byte 9\); save it as UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_toml_file_is_told_in_one_line(
+    app: Path, content: bytes, message: str
+) -> None:
+    (app.parent / "mine.toml").write_bytes(content)
+
+    with pytest.raises(UsageError, match=rf"cannot read .*mine\.toml: .*{message}") as error:
+        plan(app, "-c", "mine.toml")
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_and_the_line_ends_of_another_system_are_taken(app: Path) -> None:
+    (app.parent / "mine.toml").write_bytes(b"\xef\xbb\xbflearning-rate = 0.1\r\nmodel = 'a'\r\n")
+
+    overrides = plan(app, "-c", "mine.toml").overrides
+
+    assert (overrides["learning-rate"], overrides["model"]) == (0.1, "a")
 
 
 @pytest.mark.parametrize("option", ["--participants", "--cpus-per-client"])

@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 from scripts.launcher.options import plan_launch
+from scripts.processes.kept_logs import keep_logs
 from scripts.processes.superlink import Launch, _sweep
 
 
@@ -15,10 +17,30 @@ def test_a_launch_is_private_and_short_enough_for_sockets() -> None:
         assert launch.folder.stat().st_mode & 0o077 == 0
         assert len(str(launch.folder)) < 30
         assert launch.environment()["FLWR_HOME"] == str(launch.flower_home)
-        assert launch.rescue_log() is None
+        assert keep_logs(launch, launch.log) is None
     finally:
         launch.remove()
     assert not launch.folder.exists()
+
+
+def test_logs_that_are_kept_are_for_nobody_else_to_read(tmp_path: Path) -> None:
+    launch = Launch.create()
+    logs = launch.folder / "logs"
+    logs.mkdir()
+    (logs / "north.log").write_text("/data/jane-doe.png is damaged")
+    (logs / "north.log").chmod(0o644)
+
+    kept = keep_logs(launch, logs)
+    launch.remove()
+
+    assert kept is not None
+    try:
+        assert (kept / "north.log").read_text() == "/data/jane-doe.png is damaged"
+        for folder in (kept, kept.parent):
+            assert folder.stat().st_mode & 0o777 == 0o700
+        assert (kept / "north.log").stat().st_mode & 0o777 == 0o600
+    finally:
+        shutil.rmtree(kept.parent)
 
 
 def test_only_old_folders_of_dead_launchers_are_swept(tmp_path: Path) -> None:
