@@ -1,16 +1,20 @@
 """Strategies of Flower's in a run of this project: seeded, and what they need to work."""
 
+import inspect
 from typing import Any
 
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy import Bulyan, FedMedian, FedTrimmedAvg, Krum, Strategy
+from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
 from strategies.core.clients import SeededClientManager, counts, sorted_by_participant
 
 Failures = list[Any]
 """Flower's type for what did not come back."""
+
+
+_BULYAN_TAKES = "it takes num_malicious_clients, to_keep and what FedAvg takes"
 
 
 def bulyan(num_malicious_clients: int = 0, to_keep: int = 0, **fedavg: Any) -> Bulyan:  # noqa: ANN401
@@ -25,6 +29,9 @@ def bulyan(num_malicious_clients: int = 0, to_keep: int = 0, **fedavg: Any) -> B
 
     Source: El Mhamdi et al., ICML 2018, arXiv:1802.07927.
     """
+    if unknown := sorted(set(fedavg) - set(inspect.signature(FedAvg).parameters)):
+        # Flower would hand it to its Krum, which fails when the first round has been trained.
+        raise TypeError(f"it has no option {unknown[0]}; {_BULYAN_TAKES}")
     return Bulyan(num_malicious_clients=num_malicious_clients, to_keep=to_keep, **fedavg)
 
 

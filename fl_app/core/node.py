@@ -1,5 +1,6 @@
 """A node of the federation: its config, and the name of the participant on it."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,17 @@ from fl_app.core.run_config import RunConfig
 
 NodeConfig = Mapping[str, Any]
 
+_KEYS = ("name", "data", "test-data", "state-dir", "data-cache", "partition-id", "num-partitions")
+
 
 def participant_name(node_config: NodeConfig, config: RunConfig) -> str:
     """Return who a node is: the name it declares, or else its partition id.
 
     Raises:
-        ConfigError: If the node config says neither, or a partition that is none.
+        ConfigError: If the node config says neither, or a partition that is none, or has a key
+            that is written wrongly.
     """
+    _refuse_slips(node_config)
     name = node_config.get("name", "")
     if not isinstance(name, str):
         raise ConfigError(
@@ -30,6 +35,15 @@ def participant_name(node_config: NodeConfig, config: RunConfig) -> str:
             '--node-config \'name="<who>" data="<absolute path>"\''
         )
     return str(partition_id(node_config, config))
+
+
+def _refuse_slips(node_config: NodeConfig) -> None:
+    """Refuse a key that is nearly one of these; others may be there for another app."""
+    absent = [key for key in _KEYS if key not in node_config]
+    for key in sorted(set(node_config) - set(_KEYS)):
+        written = key.casefold().replace("_", "-")
+        if near := difflib.get_close_matches(written, absent, n=1, cutoff=0.85):
+            raise ConfigError(f"node config: there is no key {key}; did you mean {near[0]}?")
 
 
 def partition_id(node_config: NodeConfig, config: RunConfig) -> int:

@@ -22,6 +22,8 @@ from fl_app.core.run_config_keys.training import TrainingKeys
 from strategies.part_kinds import KINDS
 from strategies.registry import check_name
 
+_INT64_LIMIT = 2**63  # Flower carries whole numbers in 64 bits
+
 
 # Keys are listed in this order from the last base to the first, as pydantic has it.
 class RunConfig(OperationKeys, AggregationKeys, TrainingKeys):
@@ -52,6 +54,14 @@ class RunConfig(OperationKeys, AggregationKeys, TrainingKeys):
     def as_run_config(self) -> dict[str, Any]:
         """Return the settings under their run-config keys; undoes `from_run_config`."""
         return self.model_dump(by_alias=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _can_be_carried(cls, value: Value, info: ValidationInfo) -> Value:
+        if isinstance(value, int) and abs(value) >= _INT64_LIMIT:
+            key = key_of(info.field_name or "")
+            raise ValueError(f"{key} = {value} is not allowed; it must be less than {_INT64_LIMIT}")
+        return value
 
     @field_validator("*")
     @classmethod

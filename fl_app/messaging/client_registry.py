@@ -59,7 +59,8 @@ class ClientRegistry:
         self._client_manager = client_manager
         self._nodes: dict[int, GridClientProxy] = {}
         self._taken: set[str] = set()  # their names
-        self._refused: dict[int, float] = {}  # node ids, and when they may be asked again
+        # Node ids, when each may be asked again, and why it was refused.
+        self._refused: dict[int, tuple[float, str]] = {}
 
     def names(self) -> list[str]:
         """Return the names of the participants connected, sorted."""
@@ -79,7 +80,7 @@ class ClientRegistry:
     def _to_ask(self, connected: set[int]) -> set[int]:
         """Return who is connected and not registered, but for those refused a moment ago."""
         now = time.monotonic()
-        waiting = {node_id for node_id, when in self._refused.items() if now < when}
+        waiting = {node_id for node_id, (when, _) in self._refused.items() if now < when}
         return connected - set(self._nodes) - waiting
 
     def wait_for(self, num_needed: int, deadline: float | None = None) -> None:
@@ -99,10 +100,8 @@ class ClientRegistry:
             now = time.monotonic()
             if deadline is not None and now - start > deadline:
                 raise QuorumError(
-                    f"{self._standing(num_needed)} after {deadline:g} s (quorum-deadline). In "
-                    "simulation, start as many: --federation-config 'num-supernodes="
-                    f"{num_needed} client-resources-num-cpus=1'. In deployment, see that the "
-                    "SuperNodes run and reach the SuperLink"
+                    f"{self._standing(num_needed)} after {deadline:g} s (quorum-deadline). "
+                    f"{self._advice(num_needed)}"
                 )
             if now >= next_report:
                 log(INFO, "%s; waiting for the others", self._standing(num_needed))
@@ -126,6 +125,18 @@ class ClientRegistry:
         return (
             f"{len(self._nodes)} of the {num_needed} participants needed are connected ({shown}), "
             f"{max(0, num_needed - len(self._nodes))} are missing"
+        )
+
+    def _advice(self, num_needed: int) -> str:
+        """Say what to do about those who are missing: those left out are there already."""
+        here = set(self._grid.get_node_ids())
+        left_out = [reason for node, (_, reason) in self._refused.items() if node in here]
+        if left_out:
+            return f"{len(left_out)} more are connected and left out; the last {left_out[-1]}"
+        return (
+            "In simulation, start as many: --federation-config 'num-supernodes="
+            f"{num_needed} client-resources-num-cpus=1'. In deployment, see that the "
+            "SuperNodes run and reach the SuperLink"
         )
 
     def _introduce(self, node_ids: list[int]) -> None:
@@ -174,7 +185,7 @@ class ClientRegistry:
         return GridClientProxy(node_id, self._grid, self._grid.run.run_id)
 
     def _refuse(self, proxy: GridClientProxy, reason: str) -> None:
-        self._refused[proxy.node_id] = time.monotonic() + _ASK_AGAIN_SECONDS
+        self._refused[proxy.node_id] = time.monotonic() + _ASK_AGAIN_SECONDS, reason
         log(WARNING, "node %s is left out, it %s", proxy.cid, reason)
 
     def _register(self, proxy: GridClientProxy) -> None:

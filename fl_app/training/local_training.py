@@ -207,6 +207,9 @@ def evaluate(
         log_probabilities = model(images.to(device))
         if number == 0:
             check_outputs(log_probabilities, len(images), int(examples.labels.max()) + 1)
-        loss += F.nll_loss(log_probabilities, targets, reduction="sum")
+        # A sum of hundreds in 16 bits would be off by percents.
+        wide = log_probabilities.dtype.itemsize > 2
+        summands = log_probabilities if wide else log_probabilities.float()
+        loss += F.nll_loss(summands, targets, reduction="sum")
         correct += (log_probabilities.argmax(1) == targets).sum()
     return Evaluation(float(loss) / len(examples), int(correct) / len(examples), len(examples))

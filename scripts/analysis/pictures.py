@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fl_app.core.errors import DataError, UserError
-from fl_app.data.local_files.picture import DAMAGED, FORMATS, KINDS, upright_pixels
+from fl_app.data.local_files.picture import DAMAGED, FORMATS, KINDS, refuse_deep, upright_pixels
 from scripts.analysis.preprocessing import Preprocessing
 
 _SIDE = 28
@@ -60,6 +60,7 @@ def _read_as_it_is(path: Path, channels: int) -> tuple[Bytes, list[str]]:
     """Return uint8 [H, W, C], upright, and what was lost of the picture."""
     with _open(path, FORMATS) as image:
         try:
+            refuse_deep(image, path, channels)
             picture = upright_pixels(_checked(image, path), path, channels)
         except DataError:
             # Colour can be left out, and that is told; what shows through cannot be guessed.

@@ -22,6 +22,8 @@ from scripts.deployment.key_material import (
     make_server,
 )
 
+_LONGEST_DAYS = 36500
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     for kind in (ca, server, node):
         kind.add_argument("folder", type=Path, metavar="DIR", help="where the files go")
     for kind, days in ((ca, 3650), (server, 365)):
-        kind.add_argument("--days", type=_positive, default=days, help=f"validity ({days})")
+        kind.add_argument("--days", type=_days, default=days, help=f"validity ({days})")
     server.add_argument("--ca", type=Path, required=True, help="folder of the authority")
     server.add_argument(
         "--host", action="append", required=True, help="DNS name or IP address; repeatable"
@@ -70,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
+def _days(text: str) -> int:
+    if not 1 <= (value := int(text)) <= _LONGEST_DAYS:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_LONGEST_DAYS}, not {value}")
     return value
 
 

@@ -73,7 +73,7 @@ def settle_run_config(
     Args:
         options: The parsed options.
         cwd: Folder against which relative paths are resolved.
-        imposed: What wins over everything else.
+        imposed: What other options decide; a key that says otherwise is refused.
         elsewhere: Whether it is for other machines, on which the user's own parts lie.
 
     Returns:
@@ -92,7 +92,7 @@ def settle_run_config(
     for text in options.run_config:
         overrides |= _read_overrides(text, cwd)
     overrides |= _named_options(options)
-    overrides |= imposed or {}
+    overrides |= _not_contradicted(imposed or {}, overrides)
     overrides.setdefault("output-dir", str(REPOSITORY / "results"))
     _check_keys(overrides, defaults)
     overrides |= _absolute_paths(overrides, cwd)
@@ -137,6 +137,9 @@ def _read_overrides(text: str, cwd: Path) -> dict[str, Value]:
     if leftover := PAIR.sub("", text).strip():
         # Flower would ignore what is not a pair, silently.
         raise UsageError(f"--run-config: {leftover!r} is not of the form key=value")
+    keys = [pair[0].partition("=")[0] for pair in PAIR.finditer(text)]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise UsageError(f"--run-config: {text!r} sets {twice} twice; keep one of them")
     for pair in PAIR.finditer(text):
         if fault := pair_fault(pair[0]):
             raise UsageError(f"--run-config: cannot read {fault}")
@@ -175,6 +178,18 @@ def _named_options(options: argparse.Namespace) -> dict[str, Value]:
         "output-dir": options.output_dir,
     }
     return {key: value for key, value in named.items() if value is not None}
+
+
+def _not_contradicted(
+    imposed: Mapping[str, Value], overrides: Mapping[str, Value]
+) -> Mapping[str, Value]:
+    for key, value in imposed.items():
+        if overrides.get(key, value) != value:
+            raise UsageError(
+                f"{key} = {overrides[key]!r} in the run config, but with these options it is "
+                f"{value!r}; leave it out"
+            )
+    return imposed
 
 
 def _check_keys(overrides: Mapping[str, Value], defaults: Mapping[str, Value]) -> None:

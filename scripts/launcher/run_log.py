@@ -26,6 +26,8 @@ _NODE_FAILED = re.compile(
     r"|\bnode \d+ is left out, it "
     r"|\bupdate of participant .+ refused: "
 )
+# A run that has no rounds left and has gained nothing: resumed as it is, it would end at once.
+_ROUNDS_IN_VAIN = re.compile(r"\ball (\d+) rounds are done, but no round changed")
 _CHECKPOINT = "checkpoint.safetensors"
 
 
@@ -44,6 +46,7 @@ class RunLog:
         self.run_id: str | None = None
         self.results: Path | None = None
         self.node_failed = False
+        self._rounds_in_vain = 0
 
     def follow(self, stream: IO[str]) -> None:
         """Pass a log on, in the background, until it ends."""
@@ -71,6 +74,8 @@ class RunLog:
         if found := RUN_ID.search(text):
             self.run_id = found[1]
         self.node_failed = self.node_failed or _NODE_FAILED.search(text) is not None
+        if found := _ROUNDS_IN_VAIN.search(text):
+            self._rounds_in_vain = int(found[1])
         if found := RESULTS.search(text):
             known, self.results = self.results, Path(found[1])
             # The app closes with the line that it began with, and so does the command.
@@ -88,7 +93,9 @@ class RunLog:
         try:
             if results is not None:
                 if (stopped or problem) and (results / _CHECKPOINT).is_file():
-                    print(f"To continue: {resume} --resume {results}", flush=True)
+                    more = f" -c num-server-rounds={2 * self._rounds_in_vain}"
+                    more = more if self._rounds_in_vain else ""
+                    print(f"To continue: {resume} --resume {results}{more}", flush=True)
                 print(f"Results: {results}", flush=True)
             elif stopped:
                 print("Stopped before there were results.", flush=True)

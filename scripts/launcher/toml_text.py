@@ -33,7 +33,10 @@ def read_file(path: Path) -> dict[str, Any]:
         lines = text.splitlines()
         line = lines[int(place[1]) - 1].strip() if place and int(place[1]) <= len(lines) else ""
         shown = f" in {line!r}" if line else ""
-        raise TomlError(f"{error}{shown}; {_advice(line.partition('=')[2])}") from None
+        advice = _advice(line.partition("=")[2])
+        if "overwrite" in str(error) or "twice" in str(error):
+            advice = "the key is there twice, keep one of them"
+        raise TomlError(f"{error}{shown}; {advice}") from None
 
 
 def pair_fault(pair: str) -> str | None:

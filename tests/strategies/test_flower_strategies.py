@@ -12,6 +12,7 @@ from flwr.server.strategy import FedAvg
 from strategies import DeltaFedAvg
 from strategies.core.clients import SeededClientManager
 from strategies.flower_strategies import SeededStrategy
+from strategies.registry import PartError, build_part
 from tests.support.strategy_round import (
     W_T,
     Proxy,
@@ -139,3 +140,9 @@ def test_everything_else_is_the_strategys_own():
     assert repr(strategy) == repr(strategy.strategy)
     assert strategy.initialize_parameters(manager_of()) is PARAMETERS
     assert strategy.evaluate(1, PARAMETERS) == (3.0, {"a": 1})
+
+
+def test_an_option_that_bulyan_does_not_have_is_refused_before_anything_is_trained():
+    with pytest.raises(PartError, match=r"Bulyan.*no option num_malicious_nodes; it takes num_mal"):
+        build_part("strategy", "Bulyan(num_malicious_nodes=3)")
+    assert build_part("strategy", "Bulyan(to_keep=2)", accept_failures=False)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fl_app.core.run_config_keys.key import Keys, key
+from fl_app.core.run_config_keys.key import LONGEST_WAIT, Keys, key
 
 
 class AggregationKeys(Keys):
@@ -83,5 +83,6 @@ class AggregationKeys(Keys):
         "Seconds for each of the three stages of secure aggregation that exchange keys; training "
         "has round-deadline. 0 waits for everybody.",
         ge=0,
+        lt=LONGEST_WAIT,
         may_change=True,
     )

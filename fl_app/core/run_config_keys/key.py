@@ -5,6 +5,9 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+LONGEST_WAIT = 1e9
+"""Seconds, some thirty years: a deadline is a point in time that calendars reach."""
+
 Value = bool | int | float | str
 Default = TypeVar("Default", bound=Value)
 

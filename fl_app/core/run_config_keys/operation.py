@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fl_app.core.run_config_keys.key import Keys, key
+from fl_app.core.run_config_keys.key import LONGEST_WAIT, Keys, key
 
 
 class OperationKeys(Keys):
@@ -56,6 +56,7 @@ class OperationKeys(Keys):
         "Seconds that training may take in a round, and evaluation likewise; those who are late "
         "do not count. 0 waits for everybody, as long as it takes.",
         ge=0,
+        lt=LONGEST_WAIT,
         may_change=True,
         section="Deadlines and failures",
     )
@@ -64,6 +65,7 @@ class OperationKeys(Keys):
         "Seconds to wait for participants to connect before the run ends with an error; 0 waits "
         "for ever.",
         ge=0,
+        lt=LONGEST_WAIT,
         may_change=True,
     )
     max_failed_rounds: int = key(

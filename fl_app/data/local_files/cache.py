@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
@@ -44,17 +44,17 @@ class PictureCache:
         """Name the folder to keep files in, which need not be there yet."""
         self._folder = folder
 
-    def load(self, source: Path, key: str) -> dict[str, NDArray[Any]] | None:
-        """Return what was saved for a folder, or `None`; what is out of date is deleted."""
+    def load(self, source: Path, key: str, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+        """Return the arrays saved for a folder, or `None`; what is out of date is deleted."""
         path = self._path(source)
         try:
             # The zip format has a checksum of each array, which is compared as it is read.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as entry:
                 if str(entry[_KEY]) == key:
-                    return {name: entry[name] for name in entry.files if name != _KEY}
+                    return {name: entry[name] for name in names}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # whatever a damaged zip may raise: the pictures are still there
             getLogger("flwr").warning("%s is damaged, %s is read anew: %s", path, source, error)
         self.forget(source)
         return None

@@ -27,6 +27,7 @@ WORTH_KEEPING_SECONDS = 1.0
 """What is read faster is not kept decoded: there is little to gain."""
 
 _EXAMPLES_PER_COPY = 256
+_KEPT = ("images", "labels", "train", "test", "remarks")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _read_cached(
     how = {"agreement": asdict(agreement), "hold-out": asdict(share)}
     files = list_pictures(folder, agreement)
     key = cache_key(files, how)
-    kept = None if key is None else cache.load(folder, key)
+    kept = None if key is None else cache.load(folder, key, _KEPT)
     if kept is not None:
         remarks = tuple(map(str, kept["remarks"]))
         return LabelledImages(kept["images"], kept["labels"], remarks), (

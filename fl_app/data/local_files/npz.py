@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def read_npz(path: Path, agreement: Agreement) -> LabelledImages:
         _check_headers(path, headers["images"], headers["labels"], agreement)
         with np.load(path, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not an intact .npz file ({error}). {_SAVE}") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or an odd compression
         raise DataError(f"{path} cannot be unpacked ({error}). {_SAVE}") from error

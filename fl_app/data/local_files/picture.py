@@ -1,5 +1,6 @@
 """Read one picture in the form that a model takes, if that loses nothing."""
 
+import re
 import struct
 import warnings
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _FOUND = {
 }
 # Pillow's modes that are of a model's kind as they are.
 _OWN_MODES = {1: ("L", "1", "P"), 3: ("RGB", "P"), 4: ("RGBA",)}
+
+# Pillow's packings of 16 bits a channel; "BGR;16" is three channels in 16 bits.
+_DEEP = re.compile(r"(?!BGR)\w+;16")
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -67,6 +71,7 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Picture:
             # A bomb is of the wrong size, and that is what it is refused for.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
+                refuse_deep(image, path, shape[0])
                 _check_size(image, path, shape)
                 return upright_pixels(image, path, shape[0])
     except UnidentifiedImageError:
@@ -95,6 +100,26 @@ def _check_size(image: Image.Image, path: Path, shape: tuple[int, int, int]) -> 
             f"{path} is {found_width} pixels wide and {found_height} high; the model takes "
             f"pictures {width} wide and {height} high. Resize the pictures before you start."
         )
+
+
+def refuse_deep(image: Image.Image, path: Path, channels: int) -> None:
+    """Refuse a picture of which decoding drops bits: Pillow reads colour of 16 bits as of 8.
+
+    Args:
+        image: Open and not decoded. Its tiles say what Pillow is about to decode: how the pixels
+            are packed, and for PPM the maximum.
+        path: Of its file, for messages.
+        channels: Of the model, likewise.
+
+    Raises:
+        DataError: If a channel has more than 8 bits.
+    """
+    tiles = getattr(image, "tile", ())
+    arguments = (arg if isinstance(arg, tuple) else (arg,) for *_, arg in tiles)
+    for packing, *rest in arguments:
+        most = rest[0] if image.format == "PPM" and rest else 0
+        if _DEEP.match(str(packing)) or (isinstance(most, int) and most > 255):
+            raise _wrong_kind(image, path, channels, deep=True)
 
 
 def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
@@ -137,11 +162,11 @@ def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
     )
 
 
-def _wrong_kind(image: Image.Image, path: Path, channels: int) -> DataError:
+def _wrong_kind(image: Image.Image, path: Path, channels: int, deep: bool = False) -> DataError:
     bands = len(image.getbands())
     found = f"{bands} channel{'s' * (bands != 1)} (Pillow's mode {image.mode})"
-    if image.mode.startswith(("I", "F")):
-        found = f"more than 8 bits per pixel (Pillow's mode {image.mode})"
+    if image.mode.startswith(("I", "F")) or deep:
+        found = f"more than 8 bits per channel (Pillow's mode {image.mode})"
     elif image.mode == "P":
         found = "a palette of colours"
     wanted = f"{channels} channel{'s' * (channels != 1)}"

@@ -33,3 +33,20 @@ def test_a_path_that_is_no_text_is_told():
         path_in({"data": 5}, "data")
     assert path_in({"data": " /data "}, "data") == "/data"
     assert path_in({}, "data") == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        *[("test_data", "test-data"), ("tset-data", "test-data"), ("Test-Data", "test-data")],
+        *[("data_cache", "data-cache"), ("state_dir", "state-dir")],
+    ],
+)
+def test_a_key_that_is_nearly_one_is_not_ignored(key: str, meant: str):
+    with pytest.raises(ConfigError, match=f"no key {key}; did you mean {meant}"):
+        participant_name({"name": "north", "data": "/data", key: "/x"}, OWN)
+
+
+@pytest.mark.parametrize("key", ["dataset", "data-path", "gpu", "node-name"])
+def test_a_key_of_another_app_is_none_of_this_ones_business(key: str):
+    assert participant_name({"name": "north", key: "x", "data": "/data"}, OWN) == "north"

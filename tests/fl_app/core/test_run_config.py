@@ -134,6 +134,11 @@ def test_a_number_in_the_place_of_a_text_is_refused(key):
         ("dirichlet-alpha", float("inf"), "a finite number"),
         ("seed", -1, "greater than or equal to 0"),
         ("seed", 2**63, "less than 9223372036854775808"),
+        ("batch-size", 10**20, "less than 9223372036854775808"),
+        ("learning-rate", 10**20, "less than 9223372036854775808"),
+        ("round-deadline", 1e300, "less than 1000000000"),
+        ("quorum-deadline", 1e9, "less than 1000000000"),
+        ("secure-stage-deadline", 1e12, "less than 1000000000"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_the_range(key, value, allowed):

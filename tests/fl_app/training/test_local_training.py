@@ -162,6 +162,20 @@ def test_evaluation_is_exact_whatever_the_batching(monkeypatch, batch):
     assert result.num_examples == 100
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_outputs_of_16_bits_are_not_summed_in_16_bits(kind):
+    class Low(Softmax):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).to(kind)
+
+    data, model = examples(500), fresh(Low)
+    rows = torch.arange(500)
+
+    expected = -float(model(data.images).detach()[rows, data.labels].double().mean())
+
+    assert evaluate(model, data).loss == pytest.approx(expected, rel=1e-5)
+
+
 def test_evaluation_changes_nothing():
     class WithNorm(Softmax):
         def __init__(self) -> None:

@@ -125,3 +125,12 @@ def run(command: str) -> str:
         ).stdout
     except FileNotFoundError as error:
         pytest.skip(f"no {error.filename} here")
+
+
+@pytest.mark.parametrize("days", ["0", "99999999"])
+def test_a_validity_that_no_calendar_has_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], days: str
+) -> None:
+    with pytest.raises(SystemExit):
+        certificates.main(["ca", str(tmp_path / "ca"), "--days", days])
+    assert f"must be from 1 to 36500, not {days}" in capsys.readouterr().err

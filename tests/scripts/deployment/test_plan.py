@@ -43,6 +43,8 @@ def test_named_nodes_bring_their_own_data(tmp_path: Path) -> None:
         (["--node", "north"], "not of the form NAME=DATA"),
         (["--node", "no/rth=."], "letters, digits"),
         (["--node", "a=gone"], "is not there"),
+        (["--node", "a=.", *CLASSES, "-c", "dataset='digits'"], "dataset = 'digits' in the run"),
+        (["--node", "a=.", *CLASSES, "-c", "num-participants=4"], "it is 1; leave it out"),
         (["--node", "a=.", "--node", "a=."], "given twice"),
         (["--node", "a=.", "--participants", "2"], "but 1 times --node"),
         (["-c", 'dataset="own" class-names="a,b"'], "--node NAME=PATH"),

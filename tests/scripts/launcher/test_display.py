@@ -156,6 +156,17 @@ def test_a_run_that_failed_says_so_last_and_how_to_continue(capfd, tmp_path):
     assert err == "error: the run ended as finished:failed: no\n"
 
 
+def test_a_run_whose_rounds_were_all_in_vain_continues_with_more_of_them(capsys, tmp_path):
+    (tmp_path / "checkpoint.safetensors").touch()
+    problem = "all 3 rounds are done, but no round changed the model, which is the initial one"
+    log = RunLog(StopSignals())
+    log.follow(io.StringIO(f"results: {tmp_path}\nERROR: run stopped: {problem}\n"))
+    log.wait()
+    log.tell_end(problem, "scripts/run")
+    expected = f"To continue: scripts/run --resume {tmp_path} -c num-server-rounds=6\n"
+    assert expected in capsys.readouterr().out
+
+
 def test_without_a_checkpoint_there_is_nothing_to_continue(capsys, tmp_path):
     Ended(f"results: {tmp_path}\n", signal.SIGINT).log.tell_end(None, resume="scripts/run")
     assert "To continue" not in capsys.readouterr().out

@@ -31,6 +31,15 @@ def test_a_later_override_wins_over_an_earlier_one_and_over_the_preset(app: Path
     assert overrides["model"] == "a b"
 
 
+def test_a_key_given_twice_in_one_place_is_told(app: Path) -> None:
+    (app.parent / "mine.toml").write_text("local-epochs = 5\nlocal-epochs = 6\n")
+
+    with pytest.raises(UsageError, match=r"sets local-epochs twice; keep one of them"):
+        plan(app, "-c", "local-epochs=5 local-epochs=6")
+    with pytest.raises(UsageError, match=r"line 2.*the key is there twice, keep one of them"):
+        plan(app, "-c", "mine.toml")
+
+
 def test_a_toml_file_and_pairs_can_be_combined(app: Path) -> None:
     (app.parent / "mine.toml").write_text("local-epochs = 5\nlearning-rate = 0.1\n")
 

@@ -152,6 +152,21 @@ def test_a_damaged_file_is_read_anew_and_replaced(
     assert decoded == []
 
 
+@pytest.mark.parametrize("where", ["method", "version", "name"])
+def test_a_damaged_directory_of_the_file_is_no_fault_of_the_pictures(
+    folder: Path, cache: PictureCache, tmp_path: Path, where: str
+) -> None:
+    spec = make_spec(folder)
+    expected = load_own_data(spec, cache)
+    (file,) = kept(tmp_path)
+    spoiled = bytearray(file.read_bytes())
+    name = spoiled.rindex(b"remarks.npy")  # in the directory at the end, behind 46 bytes
+    at = name + {"method": 10 - 46, "version": 6 - 46, "name": 2}[where]
+    spoiled[at] ^= 128
+    file.write_bytes(bytes(spoiled))
+    assert same(load_own_data(spec, cache), expected)
+
+
 def test_pictures_that_are_gone_are_gone_from_what_is_kept(
     folder: Path, cache: PictureCache, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Arrays of images and labels: how they are read, and which are refused."""
 
+import contextlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from fl_app.core.errors import DataError
+from fl_app.data.local_files.loader import load_own_data
 from fl_app.data.tensor_dataset import normalise
 from tests.fl_app.data.local_files.own_data import (
     SIZE,
@@ -155,3 +158,14 @@ def test_a_number_that_could_mean_two_classes_is_refused(
 ) -> None:
     path = save_npz(tmp_path, labels=np.arange(12) % 3)
     assert told in refusal(make_spec(path, class_names=names))
+
+
+def test_compressed_bytes_that_are_spoiled_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    images = pixels(4, SIZE, SIZE)
+    np.savez_compressed(path, images=images, labels=np.zeros(4, np.int64))
+    whole = path.read_bytes()
+    for at in range(30, 400):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        with contextlib.suppress(DataError):  # and nothing else
+            load_own_data(make_spec(path))

@@ -1,6 +1,8 @@
 """Pictures of another kind than the model's: converted where nothing is lost, and counted."""
 
 import logging
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +98,47 @@ def test_conversions_are_counted_in_the_log_and_for_the_doctor(
     (remark,) = local.remarks
     assert remark.endswith("converted without loss: grey to red, green and blue, 2 of 5 pictures")
     assert remark in caplog.text
+
+
+def png_of_16_bits(colour_type: int, channels: int) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+    header = struct.pack(">IIBBBBB", SIZE, SIZE, 16, colour_type, 0, 0, 0)
+    rows = b"".join(b"\0" + b"\xff\xfe" * (SIZE * channels) for _ in range(SIZE))
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(png_of_16_bits(0, 1), id="png grey"),
+        pytest.param(png_of_16_bits(2, 3), id="png colour"),
+        pytest.param(png_of_16_bits(4, 2), id="png grey with alpha"),
+        pytest.param(png_of_16_bits(6, 4), id="png colour with alpha"),
+        pytest.param(b"P6 %d %d 1023\n" % (SIZE, SIZE) + bytes(6 * SIZE**2), id="ppm"),
+        pytest.param(b"P5 %d %d 1023\n" % (SIZE, SIZE) + bytes(2 * SIZE**2), id="pgm"),
+    ],
+)
+def test_more_than_8_bits_a_channel_are_never_dropped(
+    tmp_path: Path, content: bytes, channels: int
+) -> None:
+    path = tmp_path / "deep"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="more than 8 bits per channel"):
+        read_picture(path, SHAPES[channels])
+
+
+def test_a_ppm_of_fewer_shades_and_a_bmp_of_16_bits_for_three_channels_are_taken(
+    tmp_path: Path,
+) -> None:
+    ppm, bmp = tmp_path / "a.ppm", tmp_path / "a.bmp"
+    ppm.write_bytes(b"P6 %d %d 100\n" % (SIZE, SIZE) + bytes([100]) * 3 * SIZE**2)
+    header = struct.pack("<IiiHHIIiiII", 40, SIZE, SIZE, 1, 16, 0, 0, 0, 0, 0, 0)
+    rows = b"\xff\x7f" * SIZE**2
+    bmp.write_bytes(b"BM" + struct.pack("<IHHI", 54 + len(rows), 0, 0, 54) + header + rows)
+    for path in (ppm, bmp):
+        assert (read_picture(path, SHAPES[3]).pixels == 255).all()
