@@ -8,8 +8,8 @@ from torch import nn
 from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
-from strategies.privacy.accountant import noise_multiplier_for
 from strategies.core.vectors import euclidean_norm
+from strategies.privacy.accountant import noise_multiplier_for
 from tests.fl_app.privacy.private_run import DELTA, Z, releases, rows, spent, watching
 from tests.support.local_run import run_app, run_on, summary_of
 
