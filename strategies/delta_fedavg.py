@@ -15,7 +15,12 @@ from strategies.aggregation.base import Aggregator, AggregatorFunction, as_aggre
 from strategies.aggregation.weighted_mean import weighted_mean
 from strategies.compression.codec import Codec, Identity
 from strategies.core.client_update import DELTA, UPDATE_KEY, AggregationError, Arrays, UpdateError
-from strategies.core.clients import counts, participant_of, sample_clients, sorted_by_participant
+from strategies.core.clients import (
+    participant_of,
+    sample_clients,
+    sorted_by_participant,
+    those_that_count,
+)
 from strategies.core.metrics import weighted_average
 from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
@@ -238,7 +243,4 @@ class DeltaFedAvg(FedAvg):
         failures: list[tuple[ClientProxy, EvaluateRes] | BaseException],
     ) -> tuple[float | None, dict[str, Scalar]]:
         """Average loss and metrics over the examples of the participants that have any."""
-        usable = [
-            (proxy, result) for proxy, result in sorted_by_participant(results) if counts(result)
-        ]
-        return super().aggregate_evaluate(server_round, usable, failures)
+        return super().aggregate_evaluate(server_round, those_that_count(results), failures)

@@ -8,7 +8,7 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
-from strategies.core.clients import SeededClientManager, counts, sorted_by_participant
+from strategies.core.clients import SeededClientManager, sorted_by_participant, those_that_count
 
 Failures = list[Any]
 """Flower's type for what did not come back."""
@@ -129,7 +129,7 @@ class SeededStrategy(Strategy):
         failures: Failures,
     ) -> tuple[float | None, dict[str, Scalar]]:
         """Let the strategy average what counts."""
-        usable = [pair for pair in sorted_by_participant(results) if counts(pair[1])]
+        usable = those_that_count(results)
         if results and not usable:
             return None, {}
         return self.strategy.aggregate_evaluate(

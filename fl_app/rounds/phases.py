@@ -37,7 +37,7 @@ from fl_app.secure_aggregation.flower_workflow import Configured
 from fl_app.secure_aggregation.server import SecureTraining
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies.core.client_update import AggregationError, participant_order
-from strategies.core.clients import counts, participant_of
+from strategies.core.clients import participant_of, those_that_count
 from strategies.core.npy import GlobalWeights
 
 # Replies that may be held back for those before them; more wait at Flower's.
@@ -191,14 +191,13 @@ class Phases:
         bytes_down: int,
     ) -> EvaluateResult:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
-        # Flower's strategies divide by the number of examples, which may be 0 for all of them.
-        usable = [(proxy, result) for proxy, result in results if result.num_examples > 0]
+        usable = those_that_count(results)
         loss, metrics = self._strategy.flower.aggregate_evaluate(
             server_round=server_round, results=usable, failures=as_exceptions(replies)
         )
         score = None
         if loss is not None:
-            examples = sum(result.num_examples for _, result in results if counts(result))
+            examples = sum(result.num_examples for _, result in usable)
             score = Score(loss, as_number(metrics.get("accuracy")), examples)
         return EvaluateResult(score, failed, bytes_down)
 

@@ -20,6 +20,7 @@ from fl_app.rounds.round_strategy import RoundStrategy, round_strategy
 from fl_app.secure_aggregation.settings import SecureSettings
 from strategies.core.client_update import Arrays
 from strategies.core.npy import GlobalWeights
+from strategies.core.vectors import euclidean_norm
 from strategies.privacy.accountant import BudgetSpent
 
 
@@ -242,8 +243,8 @@ def _relative_update(old: GlobalWeights, new: GlobalWeights) -> float:
     """Return |new - old| / |old|, in Euclidean norms."""
     if new is old:
         return 0.0
-    update = weights = 0.0
-    for w_old, w_new in zip(old.arrays, new.arrays, strict=True):
-        update += float(np.sum(np.square(w_new - w_old, dtype=np.float64)))
-        weights += float(np.sum(np.square(w_old, dtype=np.float64)))
-    return math.sqrt(update / weights) if weights > 0 else math.inf
+    pairs = zip(old.arrays, new.arrays, strict=True)
+    with np.errstate(over="ignore"):
+        update = math.hypot(*(euclidean_norm([w_new - w_old]) for w_old, w_new in pairs))
+    weights = euclidean_norm(old.arrays)
+    return update / weights if weights > 0 else math.inf

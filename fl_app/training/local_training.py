@@ -1,13 +1,11 @@
 """A participant's local update, and the only evaluation loop of the project."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from numpy.typing import NDArray
@@ -27,6 +25,7 @@ from fl_app.training.sgd import (
     keep_freed_memory,
     seeded_layers,
 )
+from strategies.core.vectors import euclidean_norm
 
 _EVALUATION_BATCH = 500
 
@@ -56,7 +55,7 @@ class LocalUpdate:
     @property
     def norm(self) -> float:
         """The Euclidean norm of the whole delta."""
-        return math.sqrt(sum(float(np.vdot(d, d)) for d in self.delta))
+        return euclidean_norm(self.delta)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from fl_app.training.sgd import TrainingSettings
 from strategies.compression.codec import Codec
 from strategies.compression.error_feedback import encode_with_feedback
 from strategies.core.client_update import Arrays
+from strategies.core.vectors import euclidean_norm
 from strategies.optimization.scaffold import control_change
-from strategies.privacy.clipping import UNPROTECTED, Protection, norm_of
+from strategies.privacy.clipping import UNPROTECTED, Protection
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class UpdatePipeline:
         protection = self.settings.protection
         if clip_norm is not None:
             protection = replace(protection, clip_norm=clip_norm)
-        if protection.private and not math.isfinite(norm_of(delta)):
+        if protection.private and not math.isfinite(euclidean_norm(delta)):
             # Refused by the server it would tell something of the data.
             log(WARNING, "local training diverged; a delta of zeros is sent instead")
             delta = [np.zeros_like(array) for array in delta]

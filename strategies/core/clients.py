@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from logging import WARNING
 from typing import Protocol, TypeVar
 
@@ -17,11 +17,6 @@ from strategies.core.client_update import participant_order
 Result = TypeVar("Result")
 
 
-def counts(result: EvaluateRes) -> bool:
-    """Tell whether an evaluation has a say in the average: finite, and over some examples."""
-    return result.num_examples > 0 and math.isfinite(result.loss)
-
-
 def participant_of(proxy: ClientProxy) -> str:
     """Return the name that identifies a participant in every run, or else its node id."""
     name = proxy.properties.get("participant")
@@ -29,10 +24,21 @@ def participant_of(proxy: ClientProxy) -> str:
 
 
 def sorted_by_participant(
-    results: list[tuple[ClientProxy, Result]],
+    results: Sequence[tuple[ClientProxy, Result]],
 ) -> list[tuple[ClientProxy, Result]]:
     """Return replies in the order in which they are summed, whatever that of their arrival."""
     return sorted(results, key=lambda pair: participant_order(participant_of(pair[0])))
+
+
+def those_that_count(
+    results: Sequence[tuple[ClientProxy, EvaluateRes]],
+) -> list[tuple[ClientProxy, EvaluateRes]]:
+    """Return the evaluations with a say in the average, sorted: finite, and over some examples."""
+    return [
+        (proxy, result)
+        for proxy, result in sorted_by_participant(results)
+        if result.num_examples > 0 and math.isfinite(result.loss)
+    ]
 
 
 # Keeps the stream of random numbers apart from the others derived from the same seed.
@@ -91,12 +97,22 @@ def most_participations(num_available: int, num_sampled: int, *, seed: int, roun
 _WAIT_SECONDS = 86_400  # the default of flwr's own client manager
 
 
+class Selects(Protocol):
+    """Decides which clients may be drawn: Flower's `Criterion`."""
+
+    def select(self, client: ClientProxy) -> bool:
+        """Tell whether a client may be drawn."""
+        ...
+
+
 def sample_clients(
     client_manager: ClientManager,
     num_sampled: int,
     num_required: int,
     seed: int,
     server_round: int,
+    draw: int = 0,
+    criterion: Selects | None = None,
 ) -> list[ClientProxy]:
     """Wait for the participants required, and draw some by seed, round and name.
 
@@ -106,25 +122,23 @@ def sample_clients(
         num_required: How many must be connected before.
         seed: Decides, with the round, who is drawn.
         server_round: The round, 1-based.
+        draw: See `sample_names`.
+        criterion: Decides who may be drawn; all may by default.
 
     Returns:
-        Those drawn, sorted by participant; nobody if fewer than `num_sampled` are connected.
+        Those drawn, sorted by participant; nobody if fewer than `num_sampled` may be.
     """
     client_manager.wait_for(num_required, timeout=_WAIT_SECONDS)
-    proxies = {participant_of(proxy): proxy for proxy in client_manager.all().values()}
+    proxies = {
+        participant_of(proxy): proxy
+        for proxy in client_manager.all().values()
+        if criterion is None or criterion.select(proxy)
+    }
     if num_sampled > len(proxies):
         log(WARNING, "%s participants are needed, %s are here", num_sampled, len(proxies))
         return []
-    names = sample_names(proxies, num_sampled, seed=seed, server_round=server_round)
+    names = sample_names(proxies, num_sampled, seed=seed, server_round=server_round, draw=draw)
     return [proxies[name] for name in names]
-
-
-class Selects(Protocol):
-    """Decides which clients may be drawn: Flower's `Criterion`."""
-
-    def select(self, client: ClientProxy) -> bool:
-        """Tell whether a client may be drawn."""
-        ...
 
 
 class SeededClientManager(ClientManager):
@@ -178,21 +192,13 @@ class SeededClientManager(ClientManager):
         Returns:
             Those drawn, sorted by participant; nobody if there are fewer than `num_clients`.
         """
-        self.wait_for(num_clients if min_num_clients is None else min_num_clients)
-        proxies = {
-            participant_of(proxy): proxy
-            for proxy in self.all().values()
-            if criterion is None or criterion.select(proxy)
-        }
-        if num_clients > len(proxies):
-            log(WARNING, "%s participants are needed, %s are here", num_clients, len(proxies))
-            return []
-        names = sample_names(
-            proxies,
-            num_clients,
-            seed=self._seed,
-            server_round=self._server_round,
-            draw=self._num_draws,
-        )
         self._num_draws += 1
-        return [proxies[name] for name in names]
+        return sample_clients(
+            self._client_manager,
+            num_clients,
+            num_clients if min_num_clients is None else min_num_clients,
+            self._seed,
+            self._server_round,
+            self._num_draws - 1,
+            criterion,
+        )

@@ -14,11 +14,6 @@ from strategies.privacy.secure_random import SecureGaussian
 _SLACK = 1e-12
 
 
-def norm_of(delta: Arrays) -> float:
-    """Return the Euclidean norm over all parameters, summed in float64."""
-    return euclidean_norm(delta)
-
-
 def clip(delta: Arrays, clip_norm: float) -> Arrays:
     """Scale a delta down to a norm of at most `clip_norm`; one that is shorter stays as it is.
 
@@ -31,7 +26,7 @@ def clip(delta: Arrays, clip_norm: float) -> Arrays:
     Returns:
         Arrays of the same shapes and dtypes.
     """
-    norm = norm_of(delta)
+    norm = euclidean_norm(delta)
     if norm <= clip_norm:
         return list(delta)
     factor = clip_norm / norm * (1 - _SLACK)

@@ -18,9 +18,10 @@ from strategies.core.client_update import (
     UpdateSum,
     check_alike,
 )
+from strategies.core.vectors import euclidean_norm
 from strategies.privacy.accountant import BudgetSpent, PrivacyLedger
 from strategies.privacy.adaptive_clipping import AdaptiveClip
-from strategies.privacy.clipping import clip, norm_of
+from strategies.privacy.clipping import clip
 from strategies.privacy.secure_random import SecureGaussian
 
 CLIP_NORM_KEY = "clip-norm"
@@ -162,7 +163,7 @@ class PrivateMean(Aggregator):
         if any(len(term.participants) > 1 for term in terms):
             raise AggregationError("a sum does not show how many of its deltas were clipped")
         mean = self._clipped_mean(terms, self._adaptive.delta_multiplier)
-        unclipped = sum(norm_of(term.mean) < self.clip_norm * _CLIPPED for term in terms)
+        unclipped = sum(euclidean_norm(term.mean) < self.clip_norm * _CLIPPED for term in terms)
         noise = float(self._noise.sample((), self._adaptive.count_noise))
         self.clip_norm = self._adaptive.moved(self.clip_norm, unclipped, len(terms), noise)
         return mean

@@ -11,8 +11,8 @@ from flwr.app import Error, Message
 from fl_app.client_app import app as client_app
 from scripts.harness.in_process_grid import InProcessGrid
 from strategies.core.client_update import Arrays
+from strategies.core.vectors import euclidean_norm
 from strategies.privacy.accountant import epsilon_of
-from strategies.privacy.clipping import norm_of
 
 DELTA = 1e-5
 Z = 2.0
@@ -43,7 +43,7 @@ class Sent:
 
     @property
     def norm(self) -> float:
-        return norm_of(self.delta)
+        return euclidean_norm(self.delta)
 
 
 def watching(

@@ -8,8 +8,8 @@ from torch import nn
 from fl_app.tasks.federated_model import model_spec
 from fl_app.tasks.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
+from strategies.core.vectors import euclidean_norm
 from strategies.privacy.accountant import noise_multiplier_for
-from strategies.privacy.clipping import norm_of
 from tests.fl_app.privacy.private_run import DELTA, Z, releases, rows, spent, watching
 from tests.support.local_run import run_app, run_on, summary_of
 
@@ -73,7 +73,7 @@ def test_with_next_to_no_noise_the_result_is_the_mean_of_the_clipped_deltas(cent
         for name, w, m in zip(model_spec(start).names, get_weights(start), mean, strict=True)
     ]
     # 7,850 values, each with noise of 0.01 * 1e-3 / 3.
-    assert norm_of(noise) == pytest.approx(1e-5 / 3 * np.sqrt(7850), rel=0.1)
+    assert euclidean_norm(noise) == pytest.approx(1e-5 / 3 * np.sqrt(7850), rel=0.1)
     assert rows(directory)[1]["clip_norm"] == 1e-3
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fl_app.tasks.parameters import get_weights
 from fl_app.training import local_training, sgd
-from fl_app.training.local_training import evaluate, local_update
+from fl_app.training.local_training import LocalUpdate, evaluate, local_update
 from fl_app.training.sgd import TrainingSettings
 from tests.fl_app.training.softmax_training import (
     Counting,
@@ -192,3 +192,10 @@ def test_evaluation_changes_nothing():
 
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(np.float16, 100.0), (np.float32, 1e30)])
+def test_the_norm_of_a_delta_is_finite_where_its_square_is_not(dtype, value):
+    delta = [np.full(100, value, dtype)]
+    update = LocalUpdate(delta, delta, 1, loss=0.0, accuracy=0.0, seconds=0.0, effective_steps=1.0)
+    assert update.norm == pytest.approx(10 * value)

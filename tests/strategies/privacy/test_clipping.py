@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from strategies.privacy.clipping import UNPROTECTED, Protection, add_noise, clip, norm_of
+from strategies.core.vectors import euclidean_norm
+from strategies.privacy.clipping import UNPROTECTED, Protection, add_noise, clip
 from strategies.privacy.secure_random import SecureGaussian
 
 DTYPES = st.sampled_from([np.float16, np.float32, np.float64])
@@ -31,7 +32,7 @@ def same(ours, theirs) -> bool:
 def test_by_hand():
     delta = [np.array([3.0], np.float32), np.array([[0.0, 4.0]], np.float32)]
 
-    assert norm_of(delta) == 5.0
+    assert euclidean_norm(delta) == 5.0
     (first, second) = clip(delta, 2.5)
     assert first == pytest.approx(1.5, rel=1e-6)
     assert second[0] == pytest.approx([0.0, 2.0], rel=1e-6)
@@ -39,7 +40,7 @@ def test_by_hand():
 
 @given(deltas(), st.floats(1e-6, 1e6))
 def test_nothing_is_longer_than_the_clip_norm_whatever_is_rounded(delta, clip_norm):
-    assert norm_of(clip(delta, clip_norm)) <= clip_norm
+    assert euclidean_norm(clip(delta, clip_norm)) <= clip_norm
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -47,13 +48,13 @@ def test_rounding_up_every_value_would_exceed_the_norm_and_does_not(dtype):
     # All values alike, so that rounding errors do not cancel: to nearest, some of these exceed.
     ones = [np.ones(2**16, dtype)]
     for clip_norm in np.linspace(0.5, 2.0, 200):
-        assert norm_of(clip(ones, float(clip_norm))) <= clip_norm
+        assert euclidean_norm(clip(ones, float(clip_norm))) <= clip_norm
 
 
 @given(deltas(), st.floats(1e-3, 1e6))
 def test_little_is_lost_of_a_delta_that_was_too_long(delta, clip_norm):
     delta = [d.astype(np.float64) for d in delta]
-    norm = norm_of(delta)
+    norm = euclidean_norm(delta)
     clipped = clip(delta, clip_norm)
 
     for before, after in zip(delta, clipped, strict=True):
@@ -62,7 +63,7 @@ def test_little_is_lost_of_a_delta_that_was_too_long(delta, clip_norm):
 
 @given(deltas())
 def test_a_delta_that_is_short_enough_stays_as_it_is_to_the_bit(delta):
-    assert same(clip(delta, norm_of(delta)), delta)
+    assert same(clip(delta, euclidean_norm(delta)), delta)
 
 
 @given(deltas(), st.floats(1e-6, 1e6))
@@ -78,7 +79,7 @@ def test_clipping_twice_is_clipping_once_and_changes_no_input(delta, clip_norm):
 def test_a_delta_of_huge_values_has_no_warning_and_no_length_left():
     (clipped,) = clip([np.full(4, 1e200)], 1.0)
 
-    assert norm_of([clipped]) <= 1.0
+    assert euclidean_norm([clipped]) <= 1.0
 
 
 class Ones(SecureGaussian):
