@@ -104,6 +104,16 @@ class Checkpointer:
         return directory.write_tensors(CHECKPOINT, tensors, {"state": json.dumps(state)})
 
 
+def _rescued(run_directory: Path) -> str:
+    """Say where the checkpoint of a run is that could not write it into its directory."""
+    try:
+        summary = json.loads((run_directory / "summary.json").read_text(encoding="utf-8"))
+        now = summary["not_written"][CHECKPOINT]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return f". This run could not write it; it is {now}, copy it there" if now else ""
+
+
 def load_checkpoint(run_directory: Path) -> Checkpoint:
     """Read the checkpoint of a run.
 
@@ -114,7 +124,7 @@ def load_checkpoint(run_directory: Path) -> Checkpoint:
     if not path.is_file():
         raise ResumeError(
             f"resume: {path} is not there; resume takes the directory of a run that has "
-            "finished at least its initial evaluation"
+            f"finished at least its initial evaluation{_rescued(run_directory)}"
         )
     try:
         with safe_open(path, framework="numpy") as file:

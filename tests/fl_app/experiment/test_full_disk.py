@@ -186,3 +186,19 @@ def test_a_picture_that_cannot_be_drawn_loses_nothing_but_itself(config, tempora
     names = {path.name for path in only_run(config).iterdir()}
     assert {"model.safetensors", "summary.json", "participants.png"} <= names
     assert not [name for name in names if "partial" in name]
+
+
+def test_a_resume_is_told_where_the_checkpoint_is_that_did_not_fit(config, temporary, monkeypatch):
+    with monkeypatch.context() as patch:
+        fill_up(patch, [Path(config["output-dir"])], lambda path: "checkpoint" in path.name)
+        with pytest.raises(RunFailedError):
+            run_app(config)
+    directory, (folder,) = only_run(config), rescued_in(temporary)
+    checkpoint = folder / "checkpoint.safetensors"
+
+    with pytest.raises(UserError, match=rf"could not write it; it is {checkpoint}, copy it there"):
+        run_app(config | {"resume": str(directory)})
+
+    checkpoint.rename(directory / checkpoint.name)
+    run_app(config | {"resume": str(directory), "num-server-rounds": 5})
+    assert summary_of(directory)["rounds"] == 5
