@@ -104,6 +104,21 @@ class Checkpointer:
         return directory.write_tensors(CHECKPOINT, tensors, {"state": json.dumps(state)})
 
 
+def checkpoint_file(run_directory: Path) -> Path:
+    """Return the file of a run's checkpoint.
+
+    Raises:
+        ResumeError: If there is none.
+    """
+    path = run_directory / CHECKPOINT
+    if not path.is_file():
+        raise ResumeError(
+            f"resume: {path} is not there; resume takes the directory of a run that has "
+            f"finished at least its initial evaluation{_rescued(run_directory)}"
+        )
+    return path
+
+
 def _rescued(run_directory: Path) -> str:
     """Say where the checkpoint of a run is that could not write it into its directory."""
     try:
@@ -120,12 +135,7 @@ def load_checkpoint(run_directory: Path) -> Checkpoint:
     Raises:
         ResumeError: If there is none, or it is damaged.
     """
-    path = run_directory / CHECKPOINT
-    if not path.is_file():
-        raise ResumeError(
-            f"resume: {path} is not there; resume takes the directory of a run that has "
-            f"finished at least its initial evaluation{_rescued(run_directory)}"
-        )
+    path = checkpoint_file(run_directory)
     try:
         with safe_open(path, framework="numpy") as file:
             state = json.loads(file.metadata()["state"])

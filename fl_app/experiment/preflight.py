@@ -1,5 +1,9 @@
 """All that can be known of a run config before anything is started for it."""
 
+import os
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.paths import resolve_output_dir, resolve_resume
 from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.compatibility import check_compatibility
@@ -14,11 +18,12 @@ def check_before_start(config: RunConfig, import_own: bool = True) -> None:
 
     Args:
         config: The run config.
-        import_own: Whether the user's own parts are imported, and so run; where they lie on
-            another machine they cannot be.
+        import_own: Whether the user's own parts are imported, and so run, and folders are looked
+            at; where they lie on another machine they cannot be.
 
     Raises:
-        ConfigError: If a part does not exist, does not take its options, or cannot be combined.
+        ConfigError: If a part does not exist, does not take its options, or cannot be combined, or
+            there is no checkpoint to resume, or no folder can be made for the results.
     """
     settings = config.as_run_config()
     own = {key: DEFAULTS[key] for key in KINDS if is_path(key, settings[key])}
@@ -34,8 +39,31 @@ def check_before_start(config: RunConfig, import_own: bool = True) -> None:
         RunConfig.from_run_config(
             settings | keys_of_options("partitioner", settings["partitioner"])
         )
+    if import_own:
+        _check_folders(config)
     if config.model != DEFAULTS["model"] or config.dataset == OWN_DATA:
         _check_model(config)
+
+
+def _check_folders(config: RunConfig) -> None:
+    run = resolve_resume(config.resume)
+    if run is not None:
+        from fl_app.callbacks.checkpoint import checkpoint_file
+
+        checkpoint_file(run)
+        return
+    folder = resolve_output_dir(config.output_dir)
+    try:
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        fits = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise ConfigError(f"run config: output-dir = {str(folder)!r}: {error.strerror}") from error
+    if not fits:
+        why = "cannot be written to" if there.is_dir() else "is a file"
+        raise ConfigError(
+            f"run config: output-dir = {str(folder)!r} cannot be made, {there} {why}; set it to a "
+            "folder that can be written"
+        )
 
 
 def _check_model(config: RunConfig) -> None:

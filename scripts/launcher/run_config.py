@@ -210,7 +210,7 @@ def _absolute_paths(overrides: Mapping[str, Value], cwd: Path) -> dict[str, Valu
 
 
 def _check_values(settings: Mapping[str, Value], elsewhere: bool) -> None:
-    from fl_app.core.errors import ConfigError
+    from fl_app.core.errors import ConfigError, ResumeError
     from fl_app.core.run_config import RunConfig
 
     try:
@@ -218,5 +218,5 @@ def _check_values(settings: Mapping[str, Value], elsewhere: bool) -> None:
         from fl_app.experiment.preflight import check_before_start  # imports Flower
 
         check_before_start(config, import_own=not elsewhere)
-    except ConfigError as error:
+    except (ConfigError, ResumeError) as error:
         raise UsageError(str(error)) from error

@@ -240,8 +240,8 @@ def plain(weights: Arrays, delta: Arrays) -> Arrays:
 
 def _check(**values: float) -> None:
     for name, value in values.items():
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} = {value} must be a number that is not negative")
+        if not 0 <= value <= torch.finfo(torch.float32).max:
+            raise ValueError(f"{name} = {value} must be a number from 0 to 3.4e38")
 
 
 def _check_share(**values: float) -> None:

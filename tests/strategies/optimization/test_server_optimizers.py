@@ -208,7 +208,8 @@ def test_what_remembers_nothing_still_remembers_nothing():
 @pytest.mark.parametrize(
     ("build", "options", "reason"),
     [
-        (sgd, {"lr": -1.0}, "lr = -1.0 must be a number that is not negative"),
+        (sgd, {"lr": -1.0}, "lr = -1.0 must be a number from 0 to 3.4e"),
+        (sgd, {"lr": 1e39}, r"lr = 1e\+39 must be a number from 0 to 3.4e"),
         (sgd, {"lr": float("nan")}, "lr = nan"),
         (sgd, {"momentum": 1.0}, "momentum = 1.0 must be at least 0 and less than 1"),
         (adam, {"tau": 0.0}, "tau = 0.0 must be more than 0"),
