@@ -1,13 +1,11 @@
 """A participant's local update, and the only evaluation loop of the project."""
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from numpy.typing import NDArray
@@ -27,6 +25,7 @@ from fl_app.training.sgd import (
     keep_freed_memory,
     seeded_layers,
 )
+from strategies.core.vectors import euclidean_norm
 
 _EVALUATION_BATCH = 500
 
@@ -56,7 +55,7 @@ class LocalUpdate:
     @property
     def norm(self) -> float:
         """The Euclidean norm of the whole delta."""
-        return math.sqrt(sum(float(np.vdot(d, d)) for d in self.delta))
+        return euclidean_norm(self.delta)
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,8 @@ def evaluate(
     """Evaluate a model on examples.
 
     Loss and correct answers are summed over examples and divided once, so the result does
-    not depend on the batching.
+    not depend on the batching. The loss is summed in float32 at least: half precision would round
+    the sum to eight or eleven bits, and float16 ends at 65504.
 
     Raises:
         ValueError: If there are no examples.
@@ -207,6 +207,7 @@ def evaluate(
         log_probabilities = model(images.to(device))
         if number == 0:
             check_outputs(log_probabilities, len(images), int(examples.labels.max()) + 1)
-        loss += F.nll_loss(log_probabilities, targets, reduction="sum")
+        wide = log_probabilities.to(torch.promote_types(log_probabilities.dtype, torch.float32))
+        loss += F.nll_loss(wide, targets, reduction="sum")
         correct += (log_probabilities.argmax(1) == targets).sum()
     return Evaluation(float(loss) / len(examples), int(correct) / len(examples), len(examples))

@@ -162,6 +162,26 @@ def test_evaluation_is_exact_whatever_the_batching(monkeypatch, batch):
     assert result.num_examples == 100
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_a_model_in_half_precision_is_summed_in_float32(dtype):
+    class Unsure(Softmax):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.log_softmax(200 * images.flatten(1)[:, :10], 1).to(dtype)
+
+    data, model = examples(400), Unsure()
+    log_p = model(data.images)[torch.arange(400), data.labels].double()
+
+    assert evaluate(model, data).loss == pytest.approx(-float(log_p.mean()), rel=1e-6)
+
+
+def test_the_norm_of_a_delta_in_half_precision_is_not_bound_by_it():
+    delta = [np.full(1000, 100, np.float16)]
+
+    update = local_training.LocalUpdate(delta, delta, 1, 0.0, 0.0, 0.0, 1.0)
+
+    assert update.norm == pytest.approx(100 * 1000**0.5)
+
+
 def test_evaluation_changes_nothing():
     class WithNorm(Softmax):
         def __init__(self) -> None:
