@@ -1,14 +1,19 @@
 """Strategies of Flower's in a run of this project: seeded, and what they need to work."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
+from strategies.core.client_update import Arrays
 from strategies.core.clients import SeededClientManager, sorted_by_participant, those_that_count
+from strategies.core.finite import all_finite
+from strategies.core.npy import GlobalWeights
 
 Failures = list[Any]
 """Flower's type for what did not come back."""
@@ -59,12 +64,13 @@ class SeededStrategy(Strategy):
     """Any strategy, with the promises that a run makes whatever its strategy is.
 
     Participants are sampled by seed, round and name; replies are passed on in the order of the
-    participants; a round with too few updates changes nothing; and evaluations without examples
-    have no say. What the strategy does with the rest is its own affair.
+    participants; a round with too few updates, or whose weights or moments would not be finite,
+    changes nothing, what the strategy remembers included; and evaluations without examples have no
+    say. What the strategy does with the rest is its own affair.
 
     Attributes:
         strategy: The strategy itself.
-        refusal: Why the latest round did not get to it; `None` if it did.
+        refusal: Why the latest round changed nothing; `None` if that is the strategy's decision.
     """
 
     def __init__(self, strategy: Strategy, seed: int, min_updates: int = 1) -> None:
@@ -108,10 +114,21 @@ class SeededStrategy(Strategy):
         if results and len(results) < self._min_updates:
             self.refusal = f"{len(results)} valid updates, {self._min_updates} needed"
             return None, {}
+        before = _remembered(self.strategy)
         self.refusal = None
-        return self.strategy.aggregate_fit(
-            server_round=server_round, results=sorted_by_participant(results), failures=failures
-        )
+        try:
+            parameters, metrics = self.strategy.aggregate_fit(
+                server_round=server_round, results=sorted_by_participant(results), failures=failures
+            )
+            if parameters is not None:
+                self.refusal = _not_finite(self.strategy, GlobalWeights.decode(parameters).arrays)
+        except Exception:
+            _restore(before)
+            raise
+        if self.refusal is not None:
+            _restore(before)
+            return None, {}
+        return parameters, metrics
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
@@ -141,3 +158,41 @@ class SeededStrategy(Strategy):
     ) -> tuple[float, dict[str, Scalar]] | None:
         """See `Strategy`."""
         return self.strategy.evaluate(server_round=server_round, parameters=parameters)
+
+
+def _remembered(strategy: Strategy) -> list[tuple[Strategy, dict[str, Any]]]:
+    """Return the attributes of a strategy, and of those that it wraps, with copies of arrays."""
+    attributes = vars(strategy)
+    wrapped = [value for value in attributes.values() if isinstance(value, Strategy)]
+    own = {name: _copied(value) for name, value in attributes.items()}
+    return [(strategy, own), *(pair for inner in wrapped for pair in _remembered(inner))]
+
+
+def _copied(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+def _restore(remembered: Sequence[tuple[Strategy, dict[str, Any]]]) -> None:
+    for strategy, attributes in remembered:
+        vars(strategy).clear()
+        vars(strategy).update(attributes)
+
+
+def _not_finite(strategy: Strategy, weights: Arrays) -> str | None:
+    """Say which of a strategy's weights and moments are not finite."""
+    if not all_finite(weights):
+        return "the aggregate is not finite"
+    shapes = [array.shape for array in weights]
+    for holder, attributes in _remembered(strategy):
+        for name, value in attributes.items():
+            if not isinstance(value, list) or [np.shape(item) for item in value] != shapes:
+                continue  # not one array for each of the model's
+            if not all_finite([np.asarray(item) for item in value]):
+                return f"{name} of {type(holder).__name__} would not be finite"
+    return None

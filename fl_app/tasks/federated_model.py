@@ -5,7 +5,7 @@
 | parameter with a gradient | is trained and travels; once, if it has several names |
 | parameter without one | is frozen: everybody has the same, which a digest proves |
 | buffer of real numbers in the state dict | is a statistic: it travels, and is averaged |
-| everything else | stays where it is |
+| everything else, `get_extra_state` included | stays where it is |
 
 Arrays travel as float16, float32 or float64, as they are. bfloat16, which NumPy does not have,
 travels as float32: what the server keeps is not rounded to eight bits after every round. Complex
@@ -34,6 +34,8 @@ TRAVELS_AS = {
     torch.complex128: torch.float64,
 }
 
+_EXTRA_STATE = "_extra_state"  # what torch calls it in a state dict
+
 
 @dataclass(frozen=True)
 class HeldTensor:
@@ -51,6 +53,11 @@ class HeldTensor:
     def is_number(self) -> bool:
         """Whether its values are real or complex numbers, and not integers."""
         return self.tensor.is_floating_point() or self.tensor.is_complex()
+
+    @property
+    def is_extra_state(self) -> bool:
+        """Whether a module made it for the state dict, by `get_extra_state`."""
+        return self.names[0].rpartition(".")[2] == _EXTRA_STATE
 
     @property
     def frozen(self) -> bool:
@@ -76,7 +83,11 @@ def held_tensors(model: nn.Module) -> list[HeldTensor]:
 
 def federated_tensors(model: nn.Module) -> list[HeldTensor]:
     """Return the tensors of a model that travel, in order."""
-    return [held for held in held_tensors(model) if held.is_number and not held.frozen]
+    return [
+        held
+        for held in held_tensors(model)
+        if held.is_number and not held.frozen and not held.is_extra_state
+    ]
 
 
 def model_spec(model: nn.Module) -> ModelSpec:
@@ -103,7 +114,8 @@ def check_federated(model: nn.Module) -> None:
 
     Raises:
         ConfigError: If there is nothing to train, or a tensor has no shape yet, a dtype or layout
-            that cannot travel, or shares memory with another one.
+            that cannot travel, values that are not finite, or shares memory; or if it is not always
+            the same tensors that are trained.
     """
     for held in held_tensors(model):
         if is_lazy(held.tensor):
@@ -113,25 +125,80 @@ def check_federated(model: nn.Module) -> None:
             )
     tensors = federated_tensors(model)
     for held in tensors:
-        if held.tensor.layout != torch.strided or held.tensor.is_meta:
-            kind = "no values" if held.tensor.is_meta else f"the layout {held.tensor.layout}"
-            raise _refused(f"{held.names[0]} has {kind} and cannot travel")
-        if held.tensor.dtype not in TRAVELS_AS:
-            known = ", ".join(str(dtype).removeprefix("torch.") for dtype in TRAVELS_AS)
-            raise _refused(
-                f"{held.names[0]} is {held.tensor.dtype}; what travels is one of {known}"
-            )
+        _check_tensor(held.names[0], held.tensor)
     travelling = {id(held.tensor) for held in tensors}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and id(parameter) not in travelling:
             raise _refused(f"{name} is trained and is not in its state dict, so it cannot travel")
     if not any(held.trainable for held in tensors):
         raise _refused("there is nothing to train: no parameter has a gradient (requires_grad)")
+    _check_own(model, tensors)
     _check_memory([held for held in held_tensors(model) if held.is_number])
+    _check_modes(model)
+
+
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is to travel and cannot."""
+    if tensor.layout != torch.strided or tensor.is_meta:
+        kind = "no values" if tensor.is_meta else f"the layout {tensor.layout}"
+        raise _refused(f"{name} has {kind} and cannot travel")
+    if tensor.dtype not in TRAVELS_AS:
+        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in TRAVELS_AS)
+        raise _refused(f"{name} is {tensor.dtype}; what travels is one of {known}")
+    if bad := int((~torch.isfinite(tensor.detach())).sum()):
+        raise _refused(
+            f"{name} begins with {bad} values that are not finite, of which there is no mean; "
+            "register a constant with persistent=False, so that it does not travel"
+        )
+
+
+def _check_own(model: nn.Module, tensors: Sequence[HeldTensor]) -> None:
+    """Refuse what is not the model's own: what is averaged could not be put back."""
+    buffers = [
+        buffer
+        for module in model.modules()
+        for buffer in module._buffers.values()
+        if buffer is not None
+    ]
+    own = {id(tensor) for tensor in [*model.parameters(), *buffers]}
+    for held in tensors:
+        if id(held.tensor) not in own:
+            raise _refused(
+                f"{held.names[0]} in its state dict is neither a parameter nor a buffer of it, so "
+                "a new value could not be put back; leave parameters and buffers in the state dict "
+                "as they are"
+            )
+        if sum(buffer is held.tensor for buffer in buffers) > 1:
+            raise _refused(
+                f"{' and '.join(held.names)} are one buffer in several modules, which become two "
+                "when the model is moved; register it in one of them"
+            )
+
+
+def _check_modes(model: nn.Module) -> None:
+    """Refuse a model that trains other parameters in training mode than it says beforehand."""
+    before = trainable_flags(model)
+    modes = [(module, module.training) for module in model.modules()]
+    for training in (True, False):
+        model.train(training)
+        if trainable_flags(model) != before:
+            raise _refused(
+                f"model.train({training}) changes which of its parameters have a gradient; set "
+                "requires_grad once, in __init__"
+            )
+    for module, mode in modes:
+        module.training = mode
 
 
 def _check_memory(tensors: Sequence[HeldTensor]) -> None:
-    """Refuse two tensors on one memory: what is written to one would change the other."""
+    """Refuse tensors, and values of one, on one memory: to write one would change another."""
+    for held in tensors:
+        sizes = zip(held.tensor.shape, held.tensor.stride(), strict=True)
+        if any(step == 0 and n > 1 for n, step in sizes):
+            raise _refused(
+                f"{held.names[0]} is expanded: several of its values are one in memory; "
+                "register a clone() of it"
+            )
     ends = sorted((*_byte_range(held.tensor), held.names[0]) for held in tensors)
     for (_, end, name), (start, _, other) in pairwise(ends):
         if start < end:

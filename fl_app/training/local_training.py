@@ -182,7 +182,8 @@ def evaluate(
     """Evaluate a model on examples.
 
     Loss and correct answers are summed over examples and divided once, so the result does
-    not depend on the batching.
+    not depend on the batching. The loss is summed in float32 at least: half precision would round
+    the sum to eight or eleven bits, and float16 ends at 65504.
 
     Raises:
         ValueError: If there are no examples.
@@ -207,8 +208,7 @@ def evaluate(
         if number == 0:
             check_outputs(log_probabilities, len(images), int(examples.labels.max()) + 1)
         # A sum of hundreds in 16 bits would be off by percents.
-        wide = log_probabilities.dtype.itemsize > 2
-        summands = log_probabilities if wide else log_probabilities.float()
-        loss += F.nll_loss(summands, targets, reduction="sum")
+        wide = log_probabilities.to(torch.promote_types(log_probabilities.dtype, torch.float32))
+        loss += F.nll_loss(wide, targets, reduction="sum")
         correct += (log_probabilities.argmax(1) == targets).sum()
     return Evaluation(float(loss) / len(examples), int(correct) / len(examples), len(examples))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy import FedAvg
+from flwr.server.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
 
 from strategies import DeltaFedAvg
 from strategies.core.clients import SeededClientManager
@@ -146,3 +146,59 @@ def test_an_option_that_bulyan_does_not_have_is_refused_before_anything_is_train
     with pytest.raises(PartError, match=r"Bulyan.*no option num_malicious_nodes; it takes num_mal"):
         build_part("strategy", "Bulyan(num_malicious_nodes=3)")
     assert build_part("strategy", "Bulyan(to_keep=2)", accept_failures=False)
+
+
+def after_a_lie(strategy: Any, lie: float) -> list[Any]:
+    """One lying round, which is refused, and two honest ones: the weights after these."""
+    seeded = SeededStrategy(strategy, 1)
+    weights = []
+    honest = [reply("0", arrays([1, 1], 1)), reply("1", arrays([3, 3], 3))]
+    rounds = [[honest[0], reply("1", arrays([lie, lie], lie), 3)]] if lie else []
+    for results in [*rounds, honest, honest]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            parameters, _ = seeded.aggregate_fit(1, results, [])
+        if parameters is None:
+            assert results is not honest
+            assert "not" in str(seeded.refusal)
+            assert "finite" in str(seeded.refusal)
+        else:
+            assert results is honest
+            weights.append([array.tolist() for array in parameters_to_ndarrays(parameters)])
+    return weights
+
+
+@pytest.mark.parametrize("lie", [1e22, 3e38])
+@pytest.mark.parametrize("kind", [FedAdam, FedAdagrad, FedYogi])
+def test_a_lie_that_overflows_the_moments_of_a_strategy_leaves_it_as_it_was(kind, lie):
+    def strategy() -> Any:
+        return kind(initial_parameters=PARAMETERS)
+
+    assert after_a_lie(strategy(), lie) == after_a_lie(strategy(), 0)
+
+
+def test_momentum_that_overflowed_is_not_carried_into_the_next_round():
+    def strategy() -> Any:
+        return FedAvgM(initial_parameters=PARAMETERS, server_momentum=0.9)
+
+    assert after_a_lie(strategy(), 3.4e38) == after_a_lie(strategy(), 0)
+
+
+class RemembersInPlace(FedAvg):
+    """Counts into an array of its own, and then fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = np.zeros(1)
+
+    def aggregate_fit(self, *args: Any, **kwargs: Any) -> Any:
+        self.counts += 1
+        raise ZeroDivisionError
+
+
+def test_a_strategy_that_fails_remembers_nothing_of_the_round():
+    strategy = RemembersInPlace()
+
+    with pytest.raises(ZeroDivisionError):
+        SeededStrategy(strategy, 1).aggregate_fit(1, [reply("0", arrays([1, 1], 1))], [])
+
+    assert strategy.counts == 0

@@ -1,6 +1,7 @@
 """What of a model is federated, and which models cannot be."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,9 +165,56 @@ def _hidden() -> nn.Module:
     return model
 
 
+def _with_buffer(tensor: torch.Tensor) -> nn.Module:
+    model = nn.Linear(2, 2)
+    model.register_buffer("constant", tensor)
+    return model
+
+
+def _masked() -> nn.Module:
+    return _with_buffer(torch.full((2, 2), -torch.inf).triu(1))
+
+
+def _expanded() -> nn.Module:
+    return _with_buffer(torch.zeros(1).expand(3))
+
+
+def _copied_for_the_state_dict() -> nn.Module:
+    model = nn.BatchNorm1d(2)
+
+    def copy(module: nn.Module, state: dict[str, Any], prefix: str, metadata: object) -> None:
+        state["running_mean"] = state["running_mean"].clone()
+
+    model.register_state_dict_post_hook(copy)
+    return model
+
+
+def _one_buffer_in_two_modules() -> nn.Module:
+    shared = torch.zeros(1, 2, 3, 4)
+    return nn.Sequential(_with_buffer(shared), _with_buffer(shared))
+
+
+class _FrozenLater(nn.Sequential):
+    """As in many recipes for fine-tuning."""
+
+    def train(self, mode: bool = True) -> "_FrozenLater":
+        super().train(mode)
+        self[0].requires_grad_(False)
+        return self
+
+
+def _frozen_by_train() -> nn.Module:
+    return _FrozenLater(nn.Linear(2, 2), nn.Linear(2, 2))
+
+
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (_masked, "constant begins with 1 values that are not finite"),
+        (_expanded, "constant is expanded: several of its values are one in memory"),
+        (_copied_for_the_state_dict, "running_mean in its state dict is neither"),
+        (_one_buffer_in_two_modules, "0.constant and 1.constant are one buffer in several modules"),
+        (_frozen_by_train, r"model.train\(True\) changes which of its parameters have a gradient"),
         (_frozen_altogether, "nothing to train: no parameter has a gradient"),
         (_lazy, "weight has no shape yet"),
         (_lazy_buffers, "1.running_mean has no shape yet"),
@@ -193,3 +241,27 @@ def test_parts_that_are_no_tensors_stay_where_they_are():
             pass
 
     assert model_spec(WithExtra(2, 2)).names == ["weight", "bias"]
+
+
+def test_an_extra_state_that_is_a_tensor_stays_where_it_is_too():
+    class WithExtra(nn.Linear):
+        def get_extra_state(self) -> torch.Tensor:
+            return torch.ones(3)
+
+        def set_extra_state(self, state: object) -> None:
+            pass
+
+    assert model_spec(WithExtra(2, 2)).names == ["weight", "bias"]
+    assert set(state_arrays(WithExtra(2, 2))) == {"weight", "bias", "_extra_state"}
+
+
+def test_one_batch_norm_under_two_names_is_no_buffer_in_two_modules():
+    layer = nn.BatchNorm1d(2)
+    check_federated(nn.Sequential(layer, nn.Linear(2, 2), layer))
+
+
+def test_the_check_leaves_the_mode_as_it_was():
+    for mode in (True, False):
+        model = nn.Linear(2, 2).train(mode)
+        check_federated(model)
+        assert model.training is mode

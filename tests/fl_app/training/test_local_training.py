@@ -176,6 +176,14 @@ def test_outputs_of_16_bits_are_not_summed_in_16_bits(kind):
     assert evaluate(model, data).loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_norm_of_a_delta_in_half_precision_is_not_bound_by_it():
+    delta = [np.full(1000, 100, np.float16)]
+
+    update = local_training.LocalUpdate(delta, delta, 1, 0.0, 0.0, 0.0, 1.0)
+
+    assert update.norm == pytest.approx(100 * 1000**0.5)
+
+
 def test_evaluation_changes_nothing():
     class WithNorm(Softmax):
         def __init__(self) -> None:
