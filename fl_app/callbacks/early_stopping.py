@@ -133,7 +133,7 @@ def why_unchanged(report: RoundReport) -> str:
     """Say what became of a round that changed nothing: who was asked, who replied, and why."""
     asked = report.participants
     if not asked:
-        return f"nobody was asked to train, {report.unchanged or 'too few are connected'}"
+        return "nobody was asked to train, too few are connected"
     replied = [one for one in asked if one.num_examples is not None or one.bytes_up > 0]
     refused = [one for one in replied if one.failure is not None]
     parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]

@@ -1,4 +1,4 @@
-"""A combination of parts, as the rules of `fl_app.experiment.compatibility` look at it."""
+"""A combination of parts, as the rules of `fl_app.experiment.compatibility_rules` look at it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

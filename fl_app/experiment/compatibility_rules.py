@@ -1,4 +1,4 @@
-"""The rules of `fl_app.experiment.compatibility`: what cannot be combined, why, and the way out."""
+"""The rules of `check_compatibility`: what cannot be combined, why, and the way out."""
 
 from fl_app.core.plugins import HONEST, OWN_DATA
 from fl_app.experiment.combination import Rule

@@ -54,7 +54,7 @@ class RoundReport:
     Attributes:
         server_round: The round, 1-based; 0 is the initial model.
         aggregated: Whether the round changed the global model.
-        unchanged: Why it did not, though participants were asked to train.
+        unchanged: Why it did not.
         relative_update: |w_{t+1} - w_t| / |w_t|, in Euclidean norms; 0 if nothing changed.
         central: Evaluation on the server's test set, if it has one.
         federated: Evaluation by the participants on their own test examples, if asked for.

@@ -8,7 +8,8 @@
 | `privacy.json` | how much privacy every participant has spent, where that is on |
 | `summary.json` | final scores, why the run ended, SHA-256 of weights, config and partition |
 | `model.safetensors` | the final model: its whole state dict |
-| `best.safetensors` | those of the best round |
+| `best.safetensors` | the model of the best round, likewise |
+| `best-before-resume.safetensors` | one that is of no round that the run still has |
 | `tensorboard/` | the same history as TensorBoard events |
 | `history.png` | accuracy and loss by round |
 | `communication.png` | accuracy and loss by megabytes sent |

@@ -109,11 +109,13 @@ class Phases:
         """Let the sampled participants train, and take in the sum of what they return."""
         start = time.monotonic()
         got = secure.collect(server_round, weights.arrays, configured)
+        refusal = None
         if got.mean is not None:
             try:
                 self._strategy.receive_sum(server_round, got.results, got.mean)
             except AggregationError as error:
-                log(WARNING, "round %s: %s", server_round, error)
+                refusal = str(error)
+                log(WARNING, "round %s: %s", server_round, refusal)
         return TrainResult(
             server_round,
             sent | {name: traffic.down for name, traffic in got.traffic.items()},
@@ -121,6 +123,7 @@ class Phases:
             got.replies,
             got.results,
             time.monotonic() - start,
+            refusal,
         )
 
     def _take(self, trained: TrainResult, reply: Reply) -> None:
@@ -141,6 +144,7 @@ class Phases:
             trained.server_round, as_exceptions(trained.replies)
         )
         spent = self._strategy.privacy_spent()
+        unchanged = trained.refusal or self._strategy.unchanged()
         return AggregateResult(
             weights=new_weights,
             participants=self._describe(trained),
@@ -149,7 +153,7 @@ class Phases:
             epsilon=None if spent is None else spent.epsilon,
             clip_norm=None if before is None else before.clip_norm,
             seconds=trained.seconds + time.monotonic() - start,
-            unchanged=self._strategy.unchanged() if new_weights is None else None,
+            unchanged=unchanged if new_weights is None else None,
         )
 
     def evaluate(self, server_round: int, weights: GlobalWeights) -> EvaluateResult:

@@ -22,6 +22,7 @@ class TrainResult:
         results: The answers among them, in the order of the participants, without parameters:
             the strategy has received these.
         seconds: Wall-clock time of the exchange.
+        refusal: Why the sum that came of it, under masks, could not be used.
     """
 
     server_round: int
@@ -30,6 +31,7 @@ class TrainResult:
     replies: list[Reply] = field(default_factory=list)
     results: list[tuple[ClientProxy, FitRes]] = field(default_factory=list)
     seconds: float = 0.0
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)

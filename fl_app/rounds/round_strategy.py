@@ -180,8 +180,7 @@ class FlowerRounds:
             raise UpdateError(participant, str(error)) from error
         # Flower's strategies may change the dtype of the weights, participants go by their model's.
         check_update(ClientUpdate(participant, arrays, result.num_examples), like=arrays)
-        weights = arrays if self._weights is None else self._weights.arrays
-        if [array.shape for array in arrays] != [array.shape for array in weights]:
+        if self._weights is not None and _shapes(GlobalWeights(arrays)) != _shapes(self._weights):
             raise UpdateError(participant, "its arrays differ in number or shape from the model's")
 
     def receive_sum(self, server_round: int, results: FitResults, mean: Arrays) -> None:
@@ -199,13 +198,15 @@ class FlowerRounds:
                 results=results,
                 failures=[*failures, *map(RuntimeError, self._rejections.values())],
             )
+            new_weights = None if parameters is None else GlobalWeights.decode(parameters)
         except Exception as error:  # whatever a strategy that is not ours may raise
             return self._leave(server_round, f"{type(error).__name__}: {error}")
-        if parameters is None:
+        if new_weights is None:
             told: str | None = getattr(self.flower, "refusal", None)  # one of this project says why
             reason = told or f"{len(results)} valid updates made no aggregate"
             return self._leave(server_round, reason)
-        new_weights = GlobalWeights.decode(parameters)
+        if self._weights is not None and _shapes(new_weights) != _shapes(self._weights):
+            return self._leave(server_round, "the aggregate does not have the model's shapes")
         if not all_finite(new_weights.arrays):
             return self._leave(server_round, "the aggregate is not finite")
         return new_weights, metrics
@@ -241,3 +242,7 @@ class FlowerRounds:
             evaluate = strategy.evaluate_fn
             return None if evaluate is None else evaluate(server_round, weights.arrays, {})
         return strategy.evaluate(server_round=server_round, parameters=weights.parameters)
+
+
+def _shapes(weights: GlobalWeights) -> list[tuple[int, ...]]:
+    return [array.shape for array in weights.arrays]

@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import nn
 
 from fl_app.core.errors import UserError
-from fl_app.core.plugins import OWN_DATA
 
 # Of these data sets files that do not say so are light on dark too.
 _LIGHT_ON_DARK = ("mnist", "fashion-mnist", "digits")
@@ -26,7 +25,6 @@ class Preprocessing:
         image_shape: (C, H, W).
         light_on_dark: Whether all pictures were light on a dark background; else they were taken
             as they are.
-        own: Whether they were the participants' own.
     """
 
     mean: float
@@ -34,7 +32,6 @@ class Preprocessing:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     light_on_dark: bool
-    own: bool
 
 
 def preprocessing_of(
@@ -65,4 +62,4 @@ def preprocessing_of(
     told = metadata.get("light-on-dark")
     light_on_dark = dataset in _LIGHT_ON_DARK if told is None else told == "true"
     shape = channels, height, width
-    return Preprocessing(mean, std, names, shape, light_on_dark, dataset == OWN_DATA)
+    return Preprocessing(mean, std, names, shape, light_on_dark)

@@ -15,10 +15,9 @@ from scripts.deployment.plan import Node
 from scripts.deployment.state import StateFolder
 from scripts.launcher.flower_lines import readable
 from scripts.processes.flower_cli import HEALTH_PATH, HOME_VARIABLE, KEY_IN_USE
-from scripts.processes.kept_logs import keep_logs
 from scripts.processes.superlink import Launch, LaunchError, command, free_port
 
-_LOGS = "logs"
+LOGS = "logs"
 _ATTEMPTS = 3
 _STARTUP_SECONDS = 60.0
 _REGISTER_SECONDS = 60.0
@@ -54,7 +53,7 @@ class Federation:
         self.state = StateFolder(state)
         self.bind = bind
         self.port = 0
-        self.logs = launch.folder / _LOGS
+        self.logs = launch.folder / LOGS
         self._server = launch.folder / "server"
         self.nodes: dict[str, Popen] = {}
         self.superlink: Popen | None = None
@@ -210,8 +209,3 @@ class Federation:
             raise
         except (urllib.error.URLError, OSError):
             return False
-
-
-def rescue_logs(launch: Launch) -> Path | None:
-    """Move the logs out of the launch's folder; return where they are now."""
-    return keep_logs(launch, launch.folder / _LOGS)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from scripts.deployment import commands as commands
-from scripts.deployment.cluster import Federation, rescue_logs
+from scripts.deployment.cluster import LOGS, Federation
 from scripts.deployment.key_material import CertificateError
 from scripts.deployment.plan import FederationPlan, Node, plan_federation
 from scripts.deployment.state import folder_for, locked
@@ -26,6 +26,7 @@ from scripts.processes.flower_cli import (
     listing_arguments,
     read_outcome,
 )
+from scripts.processes.kept_logs import keep_logs
 from scripts.processes.process_tree import (
     adopt_orphans,
     end_processes,
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = str(error)
     finally:
         failed = status != 0 or log.node_failed
-        _clean_up(launch, stop, keep_logs=failed and not stop.requested())
+        _clean_up(launch, stop, keep=failed and not stop.requested())
     stop.ignore()
     log.wait()
     log.tell_end(problem, resume="the same command with")
@@ -180,10 +181,10 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
         raise LaunchError(f"the run ended as {status}: {failure_reason(details)}")
 
 
-def _clean_up(launch: Launch, stop: StopSignals, keep_logs: bool) -> None:
+def _clean_up(launch: Launch, stop: StopSignals, keep: bool) -> None:
     left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
     reap_children()
-    logs = rescue_logs(launch) if keep_logs else None
+    logs = keep_logs(launch, launch.folder / LOGS) if keep else None
     launch.remove()
     if logs is not None:
         print(f"The logs of SuperLink and SuperNodes are in {logs}", file=sys.stderr)

@@ -15,7 +15,7 @@ from strategies.contract.comparisons import (
 )
 from strategies.contract.laws import Build, Law
 from strategies.core.client_update import Arrays
-from strategies.core.state import PartWithState
+from strategies.core.state import PartWithState, load_state_of, state_of
 from strategies.optimization.server_optimizers import ServerOptimizer
 
 MakeOptimizer = Callable[[], ServerOptimizer]
@@ -52,6 +52,22 @@ def goes_on_from_its_state(make: MakeOptimizer, weights: Arrays, deltas: list[Ar
             first = second
         reached = first.step(reached, delta, 1.0)
     demand_same_bits(reached, expected, "after a resume it takes other steps")
+
+
+def goes_back_to_its_state(make: MakeOptimizer, weights: Arrays, delta: Arrays) -> None:
+    """Given back what it remembered, also nothing yet, it takes its last step once more.
+
+    A round that is refused after the step needs that: it changes nothing.
+    """
+    optimizer = make()
+    if not isinstance(optimizer, PartWithState):
+        return
+    for _ in range(2):
+        before = state_of({"optimizer": optimizer})
+        expected = [np.array(array) for array in optimizer.step(weights, delta, 1.0)]
+        load_state_of({"optimizer": optimizer}, before)
+        again = optimizer.step(weights, delta, 1.0)
+        demand_same_bits(again, expected, "after it went back it takes another step")
 
 
 def obeys_the_schedule(make: MakeOptimizer, weights: Arrays, delta: Arrays) -> None:
@@ -93,6 +109,7 @@ LAWS = (
         _of_step(leaves_what_it_is_given_alone),
     ),
     Law("a resumed run takes the same steps", _resume),
+    Law("after a refused round it takes the same step", _of_step(goes_back_to_its_state)),
     Law("a learning rate of nothing moves nothing", _of_step(obeys_the_schedule)),
     Law("the first step goes along the delta", _of_step(moves_along_the_delta), needed=False),
 )

@@ -8,6 +8,7 @@ from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFI
 
 from fl_app.secure_aggregation.fixed_point import secure_range
 from strategies import DeltaFedAvg
+from strategies.aggregation.robust import coordinate_median
 from tests.support.toy_secure_rounds import (
     SETTINGS,
     STAGES,
@@ -59,6 +60,13 @@ def test_the_server_gets_no_delta(phases_of, monkeypatch):
 
     assert seen == [[]] * 4
     assert weights(fit) == pytest.approx(expected([0, 1, 2, 3]), rel=1e-6)
+
+
+def test_a_sum_that_cannot_be_used_is_why_the_round_changed_nothing(phases_of):
+    fit = fit_of(phases_of(4, aggregator=coordinate_median))
+
+    assert fit.weights is None
+    assert "has to see every update" in str(fit.unchanged)
 
 
 @pytest.mark.parametrize("fault", [error, silence])

@@ -95,7 +95,7 @@ def test_a_picture_becomes_what_it_was_in_training_to_the_bit(
 ) -> None:
     model, metadata = load_model(run / name)
     kind = preprocessing_of(run / name, metadata, model)
-    assert kind == Preprocessing(0.8, 0.3, ("left", "right"), (3, SIZE, SIZE), False, True)
+    assert kind == Preprocessing(0.8, 0.3, ("left", "right"), (3, SIZE, SIZE), False)
     agreement = Agreement(kind.class_names, kind.image_shape)
     trained_on = load_examples(tmp_path / "north", agreement, kind.mean, kind.std).images
     pictures = [tmp_path / "north" / part / f"{i}.png" for part, i in (("left", 0), ("right", 1))]
@@ -136,7 +136,7 @@ def test_invert_is_done_where_it_is_asked_for(run: Path, tmp_path: Path) -> None
 def test_a_colour_picture_for_a_model_of_grey_says_that_its_colour_is_left_out(
     tmp_path: Path,
 ) -> None:
-    kind = Preprocessing(0.5, 0.5, ("a", "b"), (1, SIZE, SIZE), light_on_dark=False, own=True)
+    kind = Preprocessing(0.5, 0.5, ("a", "b"), (1, SIZE, SIZE), light_on_dark=False)
     array = scan(0, np.random.default_rng(1))
     Image.fromarray(array).save(tmp_path / "a.png")
     pixels, notes = as_in_training(tmp_path / "a.png", kind, "auto")

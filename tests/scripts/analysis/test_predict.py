@@ -39,7 +39,7 @@ def test_normalisation_is_that_of_the_data_the_model_was_trained_on(run_config, 
     dataset = load_dataset("digits", tmp_path)
     assert (kind.mean, kind.std) == (dataset.mean, dataset.std)
     assert kind.class_names == dataset.class_names
-    assert (kind.image_shape, kind.light_on_dark, kind.own) == ((1, 28, 28), True, False)
+    assert (kind.image_shape, kind.light_on_dark) == ((1, 28, 28), True)
 
 
 @pytest.mark.parametrize("light", [False, True])

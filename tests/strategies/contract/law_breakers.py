@@ -69,6 +69,22 @@ class Forgetful(Plain):
         return [np.asarray(w + factor * d) for w, d in zip(weights, delta, strict=True)]
 
 
+class Unprepared(Plain):
+    """Takes it that there is something to go back to."""
+
+    steps = 0
+
+    def step(self, weights, delta, lr_factor):
+        self.steps += 1
+        return super().step(weights, delta, lr_factor)
+
+    def state(self):
+        return {"steps": np.array(self.steps)} if self.steps else {}
+
+    def load_state(self, state):
+        self.steps = int(state["steps"])
+
+
 class Unscheduled(Plain):
     def step(self, weights, delta, lr_factor):
         return super().step(weights, delta, 1.0)

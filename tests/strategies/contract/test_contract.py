@@ -39,6 +39,7 @@ BREAKS = [
     ("server-optimizer", "Double", "shapes and dtypes"),
     ("server-optimizer", "InPlace", "stays as it is"),
     ("server-optimizer", "Forgetful", "same steps"),
+    ("server-optimizer", "Unprepared", "refused round"),
     ("server-optimizer", "Unscheduled", "moves nothing"),
     ("server-optimizer", "Coasting", "moves nothing"),
     ("server-optimizer", "Backwards", "along the delta"),
