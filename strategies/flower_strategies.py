@@ -5,12 +5,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from flwr.common import EvaluateIns, EvaluateRes, FitIns, FitRes, Parameters, Scalar
+from flwr.common import (
+    EvaluateIns,
+    EvaluateRes,
+    FitIns,
+    FitRes,
+    Parameters,
+    Scalar,
+    ndarrays_to_parameters,
+)
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
 
-from strategies.core.client_update import Arrays
+from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.clients import SeededClientManager, sorted_by_participant, those_that_count
 from strategies.core.finite import all_finite
 from strategies.core.npy import GlobalWeights
@@ -64,9 +72,10 @@ class SeededStrategy(Strategy):
     """Any strategy, with the promises that a run makes whatever its strategy is.
 
     Participants are sampled by seed, round and name; replies are passed on in the order of the
-    participants; a round with too few updates, or whose weights or moments would not be finite,
-    changes nothing, what the strategy remembers included; and evaluations without examples have no
-    say. What the strategy does with the rest is its own affair.
+    participants; weights come back in the model's dtypes; a round with too few updates, or whose
+    weights or moments would not be finite, changes nothing, what the strategy remembers included;
+    and evaluations without examples have no say. What the strategy does with the rest is its own
+    affair.
 
     Attributes:
         strategy: The strategy itself.
@@ -86,6 +95,7 @@ class SeededStrategy(Strategy):
         self.refusal: str | None = None
         self._seed = seed
         self._min_updates = min_updates
+        self._like: Arrays | None = None  # w_t, for its form
 
     def __repr__(self) -> str:
         return repr(self.strategy)
@@ -99,6 +109,7 @@ class SeededStrategy(Strategy):
         self, server_round: int, parameters: Parameters, client_manager: ClientManager
     ) -> list[tuple[ClientProxy, FitIns]]:
         """Let the strategy sample, by seed and round."""
+        self._like = GlobalWeights.decode(parameters).arrays
         manager = SeededClientManager(client_manager, self._seed, server_round)
         return self.strategy.configure_fit(
             server_round=server_round, parameters=parameters, client_manager=manager
@@ -120,15 +131,39 @@ class SeededStrategy(Strategy):
             parameters, metrics = self.strategy.aggregate_fit(
                 server_round=server_round, results=sorted_by_participant(results), failures=failures
             )
-            if parameters is not None:
-                self.refusal = _not_finite(self.strategy, GlobalWeights.decode(parameters).arrays)
+            if parameters is None:
+                return None, metrics
+            return self._checked(parameters), metrics
+        except AggregationError as error:
+            _restore(before)
+            self.refusal = str(error)
+            return None, {}
         except Exception:
             _restore(before)
             raise
-        if self.refusal is not None:
-            _restore(before)
-            return None, {}
-        return parameters, metrics
+
+    def _checked(self, parameters: Parameters) -> Parameters:
+        """Return new weights in the model's dtypes; the moments of some strategies are float64.
+
+        Raises:
+            AggregationError: If they, or what the strategy remembers, cannot be gone on with.
+        """
+        try:
+            arrays = GlobalWeights.decode(parameters).arrays
+        except ValueError as error:
+            raise AggregationError(f"what the strategy returned is no model: {error}") from error
+        like = arrays if self._like is None else self._like
+        shapes, expected = [a.shape for a in arrays], [w.shape for w in like]
+        if shapes != expected:
+            raise AggregationError(
+                f"what the strategy returned has the shapes {shapes}, the model has {expected}"
+            )
+        with np.errstate(over="ignore"):  # what is not finite is found next
+            rounded = [np.asarray(a, w.dtype) for a, w in zip(arrays, like, strict=True)]
+        if fault := _not_finite(self.strategy, rounded):
+            raise AggregationError(fault)
+        same = all(a.dtype == w.dtype for a, w in zip(arrays, like, strict=True))
+        return parameters if same else ndarrays_to_parameters(rounded)
 
     def configure_evaluate(
         self, server_round: int, parameters: Parameters, client_manager: ClientManager

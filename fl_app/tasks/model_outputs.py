@@ -96,6 +96,19 @@ def check_outputs(
     _check_normalised(outputs.detach().float(), model)
 
 
+def check_depends_on_parameters(outputs: Tensor) -> None:
+    """Refuse what a model returned in training if no gradient leads from it to a parameter.
+
+    Raises:
+        ModelError: Says what to look for.
+    """
+    if not outputs.requires_grad:
+        raise ModelError(
+            "the outputs of the model depend on none of its trained parameters; look for detach(), "
+            "torch.no_grad() or a conversion to NumPy in its forward"
+        )
+
+
 def _check_normalised(values: Tensor, model: str) -> None:
     log_totals = values.logsumexp(1)
     if not bool(log_totals.isfinite().all()) or float(log_totals.abs().max()) <= _TOLERANCE:

@@ -17,7 +17,7 @@ from torch import nn
 
 from fl_app.core.plugins import told_as_config_error
 from fl_app.core.seeding import Stream, derive_seed
-from fl_app.tasks.federated_model import check_federated
+from fl_app.tasks.federated_checks import check_federated
 from strategies.part_kinds import KINDS
 from strategies.registry import find_part, register
 

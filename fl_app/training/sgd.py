@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from fl_app.tasks.federated_model import trained_parameters
-from fl_app.tasks.model_outputs import check_outputs
+from fl_app.tasks.model_outputs import check_depends_on_parameters, check_outputs
 from fl_app.training.gradient_correction import RoundCorrection, Tensors
 
 Precision = Literal["float32", "bfloat16"]
@@ -133,6 +133,7 @@ class LocalSgd:
                 log_probabilities = self._model(images)
                 if self.steps == 0:
                     check_outputs(log_probabilities, len(images), self._num_classes)
+                    check_depends_on_parameters(log_probabilities)
                 loss = F.nll_loss(log_probabilities, labels)
             # Straight from the gradients to the weights: nothing to zero or to accumulate.
             gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)

@@ -202,3 +202,51 @@ def test_a_strategy_that_fails_remembers_nothing_of_the_round():
         SeededStrategy(strategy, 1).aggregate_fit(1, [reply("0", arrays([1, 1], 1))], [])
 
     assert strategy.counts == 0
+
+
+class Returns(FedAvg):
+    """Whatever it is given; remembers that it was called."""
+
+    def __init__(self, *returned: Any) -> None:
+        super().__init__()
+        self.returned = ndarrays_to_parameters(list(returned))
+        self.calls = 0
+
+    def aggregate_fit(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        return self.returned, {}
+
+
+def aggregated(strategy: FedAvg) -> tuple[Any, str | None]:
+    seeded = SeededStrategy(strategy, 1)
+    seeded.configure_fit(1, PARAMETERS, manager_of(*participants(2)))
+    return seeded.aggregate_fit(1, [reply("0", arrays([1, 1], 1))], [])[0], seeded.refusal
+
+
+def test_weights_come_back_in_the_dtypes_of_the_model():
+    doubled = [w.astype(np.float64) + 0.1 for w in W_T]
+
+    parameters, refusal = aggregated(Returns(*doubled))
+
+    assert refusal is None
+    for got, w, wide in zip(parameters_to_ndarrays(parameters), W_T, doubled, strict=True):
+        assert got.dtype == w.dtype
+        np.testing.assert_array_equal(got, wide.astype(w.dtype))
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        ([np.ones(3, np.float32)], "what the strategy returned has the shapes"),
+        ([np.full_like(w, 1e39, np.float64) for w in W_T], "the aggregate is not finite"),
+        ([np.array(["w"])], "what the strategy returned is no model"),
+    ],
+)
+def test_what_is_no_model_changes_nothing_and_is_not_remembered(returned, says):
+    strategy = Returns(*returned)
+
+    parameters, refusal = aggregated(strategy)
+
+    assert parameters is None
+    assert says in str(refusal)
+    assert strategy.calls == 0

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.tasks.federated_model import check_federated, model_spec, trained_parameters
+from fl_app.tasks.federated_checks import check_federated
+from fl_app.tasks.federated_model import model_spec, trained_parameters
 from fl_app.tasks.parameters import get_weights, load_state, set_weights, state_arrays
 from strategies.core.model_spec import TensorSpec
 from tests.fl_app.tasks.normalised_model import Normalised
@@ -165,6 +166,14 @@ def _hidden() -> nn.Module:
     return model
 
 
+def _double_complex() -> nn.Module:
+    return nn.Linear(2, 2, dtype=torch.complex128)
+
+
+def _double_complex_and_frozen() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 2), _double_complex().requires_grad_(False))
+
+
 def _with_buffer(tensor: torch.Tensor) -> nn.Module:
     model = nn.Linear(2, 2)
     model.register_buffer("constant", tensor)
@@ -210,6 +219,8 @@ def _frozen_by_train() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
+        (_double_complex, "weight is torch.complex128; what travels or is saved is one of"),
+        (_double_complex_and_frozen, "1.weight is torch.complex128; what travels or is saved"),
         (_masked, "constant begins with 1 values that are not finite"),
         (_expanded, "constant is expanded: several of its values are one in memory"),
         (_copied_for_the_state_dict, "running_mean in its state dict is neither"),
@@ -219,7 +230,10 @@ def _frozen_by_train() -> nn.Module:
         (_lazy, "weight has no shape yet"),
         (_lazy_buffers, "1.running_mean has no shape yet"),
         (_on_meta, "weight has no values"),
-        (_float8, "scale is torch.float8_e4m3fn; what travels is one of float16, bfloat16"),
+        (
+            _float8,
+            "scale is torch.float8_e4m3fn; what travels or is saved is one of float16, bfloat16",
+        ),
         (_sparse, "weight has the layout torch.sparse_coo"),
         (_two_parameters_on_one_memory, "0.weight and 1.weight are two tensors on one memory"),
         (_overlapping, "0.weight and 1.weight are two tensors on one memory"),

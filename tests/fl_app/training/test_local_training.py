@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fl_app.core.errors import ConfigError
 from fl_app.tasks.parameters import get_weights
 from fl_app.training import local_training, sgd
 from fl_app.training.local_training import LocalUpdate, evaluate, local_update
@@ -142,6 +143,15 @@ def test_frozen_and_unused_parameters_stay_as_they_are():
 
     assert [bool((delta != 0).any()) for delta in update.delta] == [True, False, False]
     assert torch.equal(model.state_dict()["fc.bias"], bias)
+
+
+def test_outputs_that_no_gradient_leads_from_are_refused_in_words():
+    class Cut(Softmax):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images).detach()
+
+    with pytest.raises(ConfigError, match=r"depend on none of its trained parameters.*detach\(\)"):
+        train(fresh(Cut), examples(10))
 
 
 # Evaluation
