@@ -1,7 +1,6 @@
 """Strategies of Flower's in a run of this project: seeded, and what they need to work."""
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,29 @@ from flwr.common import (
 )
 from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum, Strategy
+from flwr.server.strategy import (
+    Bulyan,
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    FedAvg,
+    FedMedian,
+    FedProx,
+    FedTrimmedAvg,
+    Krum,
+    Strategy,
+)
 
 from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.clients import SeededClientManager, sorted_by_participant, those_that_count
 from strategies.core.finite import all_finite
 from strategies.core.npy import GlobalWeights
+from strategies.core.state import attributes_of, restore_attributes
+
+_NEED_OTHER_CLIENTS = (
+    DifferentialPrivacyClientSideAdaptiveClipping,
+    DifferentialPrivacyClientSideFixedClipping,
+    FedProx,
+)
 
 Failures = list[Any]
 """Flower's type for what did not come back."""
@@ -66,6 +82,14 @@ def without_effect(strategy: Strategy, num_results: int) -> str | None:
     if isinstance(strategy, Krum) and strategy.num_clients_to_keep >= num_results:
         return f"it keeps {strategy.num_clients_to_keep} of {num_results} replies"
     return None
+
+
+def needs_other_clients(strategy: Strategy) -> bool:
+    """Tell whether it, or one that it wraps, leaves work to clients that is not done here."""
+    if isinstance(strategy, _NEED_OTHER_CLIENTS):
+        return True
+    inner = getattr(strategy, "strategy", None)
+    return isinstance(inner, Strategy) and needs_other_clients(inner)
 
 
 class SeededStrategy(Strategy):
@@ -125,21 +149,21 @@ class SeededStrategy(Strategy):
         if results and len(results) < self._min_updates:
             self.refusal = f"{len(results)} valid updates, {self._min_updates} needed"
             return None, {}
-        before = _remembered(self.strategy)
+        before = attributes_of(self.strategy, Strategy)
         self.refusal = None
         try:
             parameters, metrics = self.strategy.aggregate_fit(
-                server_round=server_round, results=sorted_by_participant(results), failures=failures
+                server_round, sorted_by_participant(results), failures
             )
             if parameters is None:
                 return None, metrics
             return self._checked(parameters), metrics
         except AggregationError as error:
-            _restore(before)
+            restore_attributes(before)
             self.refusal = str(error)
             return None, {}
         except Exception:
-            _restore(before)
+            restore_attributes(before)
             raise
 
     def _checked(self, parameters: Parameters) -> Parameters:
@@ -184,39 +208,13 @@ class SeededStrategy(Strategy):
         usable = those_that_count(results)
         if results and not usable:
             return None, {}
-        return self.strategy.aggregate_evaluate(
-            server_round=server_round, results=usable, failures=failures
-        )
+        return self.strategy.aggregate_evaluate(server_round, usable, failures)
 
     def evaluate(
         self, server_round: int, parameters: Parameters
     ) -> tuple[float, dict[str, Scalar]] | None:
         """See `Strategy`."""
-        return self.strategy.evaluate(server_round=server_round, parameters=parameters)
-
-
-def _remembered(strategy: Strategy) -> list[tuple[Strategy, dict[str, Any]]]:
-    """Return the attributes of a strategy, and of those that it wraps, with copies of arrays."""
-    attributes = vars(strategy)
-    wrapped = [value for value in attributes.values() if isinstance(value, Strategy)]
-    own = {name: _copied(value) for name, value in attributes.items()}
-    return [(strategy, own), *(pair for inner in wrapped for pair in _remembered(inner))]
-
-
-def _copied(value: object) -> object:
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if type(value) is list:
-        return [_copied(item) for item in value]
-    if type(value) is dict:
-        return {key: _copied(item) for key, item in value.items()}
-    return value
-
-
-def _restore(remembered: Sequence[tuple[Strategy, dict[str, Any]]]) -> None:
-    for strategy, attributes in remembered:
-        vars(strategy).clear()
-        vars(strategy).update(attributes)
+        return self.strategy.evaluate(server_round, parameters=parameters)
 
 
 def _not_finite(strategy: Strategy, weights: Arrays) -> str | None:
@@ -224,7 +222,7 @@ def _not_finite(strategy: Strategy, weights: Arrays) -> str | None:
     if not all_finite(weights):
         return "the aggregate is not finite"
     shapes = [array.shape for array in weights]
-    for holder, attributes in _remembered(strategy):
+    for holder, attributes in attributes_of(strategy, Strategy):
         for name, value in attributes.items():
             if not isinstance(value, list) or [np.shape(item) for item in value] != shapes:
                 continue  # not one array for each of the model's

@@ -4,6 +4,7 @@ from fl_app.core.plugins import HONEST, OWN_DATA
 from fl_app.experiment.combination import Rule
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
 from strategies.attacks import ALittleIsEnough, largest_hidden_deviation
+from strategies.flower_strategies import needs_other_clients
 from strategies.part_kinds import STATELESS
 from strategies.registry import facts_of
 
@@ -25,6 +26,14 @@ RULES: tuple[Rule, ...] = (
             and bool(facts.config.resume)
             and STATELESS not in facts_of("strategy", facts.config.strategy)
         ),
+    ),
+    Rule(
+        "a strategy of Flower's, and work that it leaves to clients",
+        "FedProx expects its clients to add the proximal term, and differential privacy with "
+        "client-side clipping expects them to clip; participants here go by the run config, so the "
+        "first would be plain averaging and the second would protect nobody.",
+        "set proximal-mu, or privacy and clip-norm, or let the server clip",
+        lambda facts: facts.strategy is not None and needs_other_clients(facts.strategy),
     ),
     Rule(
         "scaffold, and an aggregator that is no weighted mean",

@@ -197,7 +197,7 @@ class Phases:
         failed = {participant_of(r.proxy): r.failure for r in replies if r.failure is not None}
         usable = those_that_count(results)
         loss, metrics = self._strategy.flower.aggregate_evaluate(
-            server_round=server_round, results=usable, failures=as_exceptions(replies)
+            server_round, usable, as_exceptions(replies)
         )
         score = None
         if loss is not None:

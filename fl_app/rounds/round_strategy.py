@@ -194,9 +194,9 @@ class FlowerRounds:
         results, self._results = self._results, []
         try:
             parameters, metrics = self.flower.aggregate_fit(
-                server_round=server_round,
-                results=results,
-                failures=[*failures, *map(RuntimeError, self._rejections.values())],
+                server_round,
+                results,
+                [*failures, *map(RuntimeError, self._rejections.values())],
             )
             new_weights = None if parameters is None else GlobalWeights.decode(parameters)
         except Exception as error:  # whatever a strategy that is not ours may raise
@@ -241,7 +241,7 @@ class FlowerRounds:
             # Python 3.11 ("AST constructor recursion depth mismatch").
             evaluate = strategy.evaluate_fn
             return None if evaluate is None else evaluate(server_round, weights.arrays, {})
-        return strategy.evaluate(server_round=server_round, parameters=weights.parameters)
+        return strategy.evaluate(server_round, parameters=weights.parameters)
 
 
 def _shapes(weights: GlobalWeights) -> list[tuple[int, ...]]:

@@ -175,7 +175,7 @@ def predict(model: nn.Module, images: Tensor) -> Tensor:
     return log_probabilities.exp()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # in inference mode a model that is moved, or that keeps something, trains no more
 def evaluate(
     model: nn.Module, examples: Examples, device: torch.device | None = None
 ) -> Evaluation:

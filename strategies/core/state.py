@@ -113,3 +113,33 @@ class StrategyState(Protocol):
     def checkpoint_saved(self) -> None:
         """Learn that what `state` returned is safe on disk."""
         ...
+
+
+def attributes_of(holder: object, kind: type) -> list[tuple[object, dict[str, Any]]]:
+    """Return what an object that saves no state remembers: its attributes, with copies of arrays.
+
+    Args:
+        holder: The object.
+        kind: Likewise of every attribute that is one of these, as of a strategy that wraps another.
+    """
+    attributes = vars(holder)
+    wrapped = [value for value in attributes.values() if isinstance(value, kind)]
+    own = {name: _copied(value) for name, value in attributes.items()}
+    return [(holder, own), *(pair for inner in wrapped for pair in attributes_of(inner, kind))]
+
+
+def _copied(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if type(value) is list:
+        return [_copied(item) for item in value]
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return value
+
+
+def restore_attributes(remembered: Sequence[tuple[object, dict[str, Any]]]) -> None:
+    """Let objects be again as they were when `attributes_of` looked at them."""
+    for holder, attributes in remembered:
+        vars(holder).clear()
+        vars(holder).update(attributes)

@@ -250,3 +250,27 @@ def test_what_is_no_model_changes_nothing_and_is_not_remembered(returned, says):
     assert parameters is None
     assert says in str(refusal)
     assert strategy.calls == 0
+
+
+class OwnNames(FedAvg):
+    """Names its arguments as many tutorials do; Flower hands these on by position."""
+
+    def aggregate_fit(self, rnd: Any, results: Any, failures: Any) -> Any:
+        return super().aggregate_fit(rnd, results, failures)
+
+    def aggregate_evaluate(self, rnd: Any, results: Any, failures: Any) -> Any:
+        return super().aggregate_evaluate(rnd, results, failures)
+
+    def evaluate(self, rnd: Any, parameters: Any) -> Any:
+        return float(rnd), {}
+
+
+def test_a_strategy_may_name_its_arguments_as_under_flower():
+    seeded = SeededStrategy(OwnNames(), 1)
+
+    parameters, _ = seeded.aggregate_fit(1, [reply("0", arrays([1, 1], 1))], [])
+    loss, _ = seeded.aggregate_evaluate(1, [evaluation("0", 0.5, 2)], [])
+
+    assert parameters is not None
+    assert loss == 0.5
+    assert seeded.evaluate(3, PARAMETERS) == (3.0, {})

@@ -1,7 +1,12 @@
 from typing import Any
 
 import pytest
-from flwr.server.strategy import FedAvg
+from flwr.server.strategy import (
+    DifferentialPrivacyClientSideFixedClipping,
+    DifferentialPrivacyServerSideFixedClipping,
+    FedAvg,
+    Strategy,
+)
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
@@ -14,6 +19,19 @@ from fl_app.tasks.server_data import ServerData
 from scripts.repository import default_run_config
 from strategies.part_kinds import KINDS
 
+
+def clipped_by_the_server(**fedavg: Any) -> Strategy:
+    return DifferentialPrivacyServerSideFixedClipping(FedAvg(**fedavg), 0.1, 1.0, 3)
+
+
+def clipped_by_clients(**fedavg: Any) -> Strategy:
+    return DifferentialPrivacyClientSideFixedClipping(FedAvg(**fedavg), 0.1, 1.0, 3)
+
+
+def wrapped_twice(**fedavg: Any) -> Strategy:
+    return DifferentialPrivacyServerSideFixedClipping(clipped_by_clients(**fedavg), 0.1, 1.0, 3)
+
+
 PRIVATE: dict[str, Any] = {"privacy": "central", "clip-norm": 1.0, "noise-multiplier": 1.0}
 DISTRIBUTED: dict[str, Any] = PRIVATE | {"privacy": "distributed"}
 SECURE: dict[str, Any] = {"secure-aggregation": True, "clip-norm": 1.0}
@@ -22,6 +40,12 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("a strategy of Flower's, and a part", {"strategy": "FedAdam", "aggregator": "fednova"}),
     ("a strategy of Flower's, and a part", {"strategy": "FedAvg", "over-selection": 0.5}),
     ("a strategy of Flower's that remembers", {"strategy": "FedAdam", "resume": "/a/run"}),
+    (
+        "a strategy of Flower's, and work",
+        {"strategy": "flwr.server.strategy:FedProx(proximal_mu=0.1)"},
+    ),
+    ("a strategy of Flower's, and work", {"strategy": f"{__name__}:clipped_by_clients"}),
+    ("a strategy of Flower's, and work", {"strategy": f"{__name__}:wrapped_twice"}),
     ("scaffold, and an aggregator", {"scaffold": True, "aggregator": "fednova"}),
     ("scaffold, and a lossy codec", {"scaffold": True, "codec": "top-k"}),
     ("scaffold, and momentum", {"scaffold": True, "momentum": 0.9}),
@@ -99,6 +123,7 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
 ALLOWED: list[dict[str, Any]] = [
     {},
     {"strategy": "FedAdam(eta=0.1)"},
+    {"strategy": f"{__name__}:clipped_by_the_server"},
     {"aggregator": "multi-krum(num_malicious=3)"},  # 9 of 10
     {"aggregator": "krum(num_malicious=1)", "fraction-fit": 0.4, "min-fit-clients": 5},
     {"strategy": "Krum", "resume": "/a/run"},

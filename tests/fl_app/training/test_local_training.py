@@ -145,6 +145,28 @@ def test_frozen_and_unused_parameters_stay_as_they_are():
     assert torch.equal(model.state_dict()["fc.bias"], bias)
 
 
+def test_a_model_can_be_trained_after_it_was_evaluated():
+    class Convolution(Softmax):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.again = nn.Conv2d(4, 1, 3, padding=1)
+            self.kept: Tensor | None = None
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.kept is None:
+                self.kept = torch.ones(images.shape[1:])
+            return super().forward(self.again(self.conv(images)) * self.kept)
+
+    model, expected = fresh(Convolution), train(fresh(Convolution), examples(10))
+
+    evaluate(model, examples(30))
+    update = train(model, examples(10))
+
+    for delta, other in zip(update.delta, expected.delta, strict=True):
+        np.testing.assert_array_equal(delta, other)
+
+
 def test_outputs_that_no_gradient_leads_from_are_refused_in_words():
     class Cut(Softmax):
         def forward(self, images: Tensor) -> Tensor:
