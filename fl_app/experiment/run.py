@@ -123,7 +123,9 @@ class Run:
         return digests
 
     def ended_by(self, reason: str) -> str:
-        """Return why the run ended, and how many of its rounds have changed nothing."""
+        """Return why the run ended, how many of its rounds changed nothing, and if it diverged."""
+        if any(report.diverged for report in self.directory.reports[-1:]):
+            reason += "; the loss of the final model is not finite"
         rounds = [report for report in self.directory.reports if report.server_round > 0]
         idle = [report.server_round for report in rounds if not report.aggregated]
         if not idle:
@@ -138,15 +140,17 @@ class Run:
         return f"{reason}; {len(idle)} of {len(rounds)} rounds changed nothing: {which}{more}"
 
     def check_outcome(self, reason: str) -> None:
-        """Refuse to call a run a success that has learned nothing, or whose files are missing.
+        """Refuse to call a run a success that learned nothing, diverged, or lacks files.
 
         Raises:
-            RunFailedError: If no round changed the model, or `write_results` could not write all.
+            RunFailedError: If no round changed the model, the final one's loss is not finite, or
+                `write_results` could not write all.
         """
         reports = self.directory.reports
         faults = [] if self.not_written is None else [self.not_written]
         trained = [report for report in reports if report.server_round > 0]
-        if faults or (trained and not any(report.aggregated for report in trained)):
+        learned = any(report.aggregated for report in trained) and not trained[-1].diverged
+        if faults or (trained and not learned):
             raise RunFailedError("; ".join([reason, *faults]))
 
     def write_results(self, reason: str, best: BestModel) -> None:

@@ -1,9 +1,11 @@
 """Run config -> the strategy: the one of this project with its parts, or one of Flower's."""
 
 from collections.abc import Callable
+from logging import WARNING
 from typing import Any
 
 from flwr.common import NDArrays, Scalar, ndarrays_to_parameters
+from flwr.common.logger import log
 from flwr.server.strategy import Strategy
 from torch import nn
 
@@ -24,7 +26,9 @@ from strategies.core.model_spec import ModelSpec
 from strategies.core.state import ClientStateRounds, StrategyState
 from strategies.flower_strategies import SeededStrategy
 from strategies.optimization.scaffold import ControlVariate
+from strategies.part_kinds import STATELESS
 from strategies.privacy.gaussian_mean import PrivateMean
+from strategies.registry import facts_of
 
 
 def build_strategy(
@@ -83,10 +87,22 @@ def build_strategy(
         return own
     strategy: Strategy = part("strategy", config.strategy, **common)
     if not isinstance(strategy, DeltaFedAvg):
+        _warn_of_statistics(config.strategy, spec)
         return SeededStrategy(strategy, config.seed, config.min_fit_clients)
     strategy.seed = config.seed  # of a class derived from it, which need not take them
     strategy.min_updates = max(strategy.min_updates, config.min_fit_clients)
     return strategy
+
+
+def _warn_of_statistics(strategy: str, model: ModelSpec) -> None:
+    """Say that a strategy of Flower's steps statistics as if they were trained."""
+    statistics = [tensor.name for tensor in model.tensors if not tensor.trainable]
+    if statistics and STATELESS not in facts_of("strategy", strategy):
+        line = (
+            "strategy = %r moves statistics of the data like weights: %s; a variance may become "
+            'negative. With strategy = "delta-fedavg" no server-optimizer does'
+        )
+        log(WARNING, line, strategy, ", ".join(statistics))
 
 
 def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:

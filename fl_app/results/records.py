@@ -1,5 +1,6 @@
 """What there is to say about a round; filled by the workflow, read by the hooks."""
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -96,6 +97,11 @@ class RoundReport:
     def score(self) -> Score | None:
         """The central evaluation where there is one, else the federated."""
         return self.central or self.federated
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the model's loss is not finite."""
+        return self.score is not None and not math.isfinite(self.score.loss)
 
     @property
     def failures(self) -> dict[str, str]:

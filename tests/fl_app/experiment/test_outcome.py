@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from flwr.app import Error, Message
+from torch import nn
 
 from fl_app.callbacks.early_stopping import FailedRoundsError
 from fl_app.experiment.run import RunFailedError
 from fl_app.results.reader import load_model, model_file, which_model
+from fl_app.tasks.registry import MODELS
 from scripts.harness.in_process_grid import Fault
 from tests.support.local_run import digest, metrics, run_app, summary_of
 from tests.support.toy_rounds import in_round
@@ -165,3 +169,29 @@ def test_a_strategy_that_raises_ends_the_round_and_not_the_run(config):
     assert first["unchanged"].startswith("ValueError: The Bulyan aggregation requires")
     assert second["aggregated"]
     assert json.loads((directory / "summary.json").read_text())["unchanged_rounds"] == 1
+
+
+class NegativeVariance(nn.Module):
+    """Ends in the root of a statistic that Flower's momentum makes negative."""
+
+    num_classes = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(28 * 28)
+        self.fc = nn.Linear(28 * 28, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.log_softmax(self.fc(self.norm(images.flatten(1))), dim=1)
+
+
+def test_a_run_whose_final_loss_is_not_finite_has_failed(config, monkeypatch, flower_log):
+    monkeypatch.setitem(MODELS, "normalised", NegativeVariance)
+    momentum = "FedAvgM(server_momentum=0.9, server_learning_rate=2.0)"
+    diverging = {"model": "normalised", "strategy": momentum, "num-server-rounds": 2}
+
+    with pytest.raises(RunFailedError, match="the loss of the final model is not finite"):
+        run_app(config | diverging)
+
+    assert "moves statistics of the data like weights: norm.running_mean" in flower_log.text
+    assert "the loss of the final model is not finite" in summary_of(only_run(config))["reason"]
