@@ -1,3 +1,5 @@
+import time
+
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fl_app.callbacks.tensorboard import TensorBoardLog, scalars
@@ -32,6 +34,7 @@ def test_a_resumed_run_supersedes_what_was_written_after_its_checkpoint(tmp_path
     killed = TensorBoardLog(tmp_path, {})
     for number in (0, 1, 2):
         killed.after_round(report(number, 0.25), NOTHING)
+    time.sleep(1.1)  # event files are read in the order of their names, which begin with the second
     resumed = TensorBoardLog(tmp_path, {}, first_round=2)
     resumed.after_round(report(2, 0.75), NOTHING)
 
