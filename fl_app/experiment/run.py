@@ -162,6 +162,8 @@ class Run:
         """
         directory = self.directory
         self.models.write_final()
+        # Pictures take seconds, and Flower gives an app that is stopped five.
+        directory.write_json("summary.json", self._summary(reason, best) | {"not_written": {}})
         self._write_plots()
         self.models.tidy()
         now = directory.second_place.now
