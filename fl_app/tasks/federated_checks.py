@@ -11,10 +11,12 @@ from fl_app.core.errors import ConfigError
 from fl_app.tasks.federated_model import (
     TRAVELS_AS,
     HeldTensor,
+    as_real,
     federated_tensors,
     held_tensors,
     trainable_flags,
 )
+from strategies.core.finite import all_finite
 
 # What else a file of safetensors holds; complex128 is not among it.
 _KEPT_AS = (
@@ -65,7 +67,10 @@ def _check_kind(name: str, tensor: Tensor, dtypes: Sequence[torch.dtype]) -> Non
 
 def _check_finite(name: str, tensor: Tensor) -> None:
     """Refuse a tensor that no update can be added to."""
-    if bad := int((~torch.isfinite(tensor.detach())).sum()):
+    values = tensor.detach()
+    array = as_real(values).cpu().to(TRAVELS_AS[values.dtype]).numpy()
+    if not all_finite([array]):  # in a fraction of the time of looking at each value
+        bad = int((~torch.isfinite(values)).sum())
         raise _refused(
             f"{name} begins with {bad} values that are not finite, of which there is no mean; "
             "register a constant with persistent=False, so that it does not travel"
