@@ -14,7 +14,7 @@ from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
 from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.finite import all_finite, num_not_finite
-from strategies.core.model_spec import ModelSpec, trainable_of
+from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
 from strategies.core.state import ClientStateRounds, load_state_of, state_of
 from strategies.optimization.scaffold import ControlVariate
@@ -111,9 +111,8 @@ class Parts:
         with np.errstate(over="ignore"):  # an overflow is looked for, and dealt with, after
             if self.server_optimizer is None:
                 return plain(weights.arrays, delta)
-            return step_trainable(
-                self.server_optimizer, weights.arrays, delta, factor, trainable_of(self.model)
-            )
+            trainable = None if self.model is None else self.model.trainable
+            return step_trainable(self.server_optimizer, weights.arrays, delta, factor, trainable)
 
     def _record(self, server_round: int, collector: UpdateCollector) -> None:
         """Let the parts that follow the participants know whose updates have counted."""

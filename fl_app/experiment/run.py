@@ -163,12 +163,13 @@ class Run:
         directory = self.directory
         self.models.write_final()
         # Pictures take seconds, and Flower gives an app that is stopped five.
-        directory.write_json("summary.json", self._summary(reason, best) | {"not_written": {}})
+        summary = self._summary(reason, best) | {"not_written": {}}
+        directory.write_json("summary.json", summary)
         self._write_plots()
         self.models.tidy()
         now = directory.second_place.now
         not_written = {name: str(now[name]) if name in now else None for name in directory.rescue()}
-        summary = self._summary(reason, best) | {"not_written": not_written}
+        summary |= {"seconds": round(self.elapsed(), 3), "not_written": not_written}
         directory.write_json("summary.json", summary)
         if reasons := directory.rescue():  # the summary may be among them now
             self.not_written = directory.second_place.tell(directory.path, reasons)

@@ -96,13 +96,12 @@ def build_strategy(
 
 def _warn_of_statistics(strategy: str, model: ModelSpec) -> None:
     """Say that a strategy of Flower's steps statistics as if they were trained."""
-    statistics = [tensor.name for tensor in model.tensors if not tensor.trainable]
-    if statistics and STATELESS not in facts_of("strategy", strategy):
+    if model.statistics and STATELESS not in facts_of("strategy", strategy):
         line = (
             "strategy = %r moves statistics of the data like weights: %s; a variance may become "
             'negative. With strategy = "delta-fedavg" no server-optimizer does'
         )
-        log(WARNING, line, strategy, ", ".join(statistics))
+        log(WARNING, line, strategy, ", ".join(model.statistics))
 
 
 def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:

@@ -105,13 +105,12 @@ class Privacy:
                 "what participants report of their evaluation is not protected; set "
                 "fraction-evaluate = 0.0 to do without",
             )
-        statistics = [tensor.name for tensor in model.tensors if not tensor.trainable]
-        if statistics:
+        if model.statistics:
             line = (
                 "statistics of the data travel, and get noise: %s; a variance may become negative. "
                 "Prefer a model without, for instance with GroupNorm for BatchNorm"
             )
-            log(WARNING, line, ", ".join(statistics))
+            log(WARNING, line, ", ".join(model.statistics))
 
     def summary(self) -> dict[str, Any]:
         """Return what the summary says of privacy."""

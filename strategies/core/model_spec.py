@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -47,6 +46,11 @@ class ModelSpec:
         return [tensor.trainable for tensor in self.tensors]
 
     @property
+    def statistics(self) -> list[str]:
+        """The name of each tensor without a gradient."""
+        return [tensor.name for tensor in self.tensors if not tensor.trainable]
+
+    @property
     def names(self) -> list[str]:
         """The name of each tensor."""
         return [tensor.name for tensor in self.tensors]
@@ -56,8 +60,3 @@ class ModelSpec:
         """Of what travels: of everything here but values."""
         content = json.dumps([asdict(tensor) for tensor in self.tensors], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
-
-
-def trainable_of(spec: ModelSpec | None) -> Sequence[bool] | None:
-    """Tell of each tensor whether it has a gradient; `None`, all have, where nothing is known."""
-    return None if spec is None else spec.trainable
