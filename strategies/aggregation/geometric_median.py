@@ -64,7 +64,9 @@ class GeometricMedian(Aggregator):
                 break
         # Towards an update the steps shorten before they arrive: that may be the median itself.
         nearest = points[np.argmin(distances)]
-        if np.linalg.norm(points - nearest, axis=1).sum() < distances.sum():
+        # By more than round-off: between two points on a line all are equally good, and a tie that
+        # round-off decides would not move with the updates.
+        if np.linalg.norm(points - nearest, axis=1).sum() < distances.sum() * (1 - _ROUND_OFF):
             median = nearest
         return unravel(np.ldexp(median, exponent), updates[0].delta)
 
@@ -88,3 +90,4 @@ def _in_range(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 
 
 _RANGE = 400  # as an exponent of 2
+_ROUND_OFF = 1e-12

@@ -248,3 +248,13 @@ def test_weighted_mean_keeps_the_dtype_at_the_end_of_its_range(dtype: type[np.fl
 
     assert result.dtype == dtype
     np.testing.assert_array_equal(result, top)
+
+
+def test_a_tie_of_the_geometric_median_moves_with_the_updates():
+    """Between the two in the middle of a line all points are as good; round-off chose an update."""
+    values = (0.0, 0.0, -6.0625, -31.53125, -31.53125, -51.375)
+    updates = [ClientUpdate(str(i), [np.array(v, np.float32)], 1) for i, v in enumerate(values)]
+
+    laws.moves_with_the_updates(
+        GeometricMedian(max_iterations=3), updates, 1 / 64, tolerance=1.6e-5
+    )
