@@ -2,6 +2,8 @@
 
 import logging
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _length(item: pytest.Item) -> int:
     marks = ("slow", "waiting", "simulation")
     return sum(item.get_closest_marker(name) is not None for name in marks)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered_names_are_those_of_the_project() -> Iterator[None]:
+    """A part that a module of tests, or what it imports, registers is gone when it ends.
+
+    Otherwise later tests of the same process, and the tables in the docs that they look at, would
+    depend on which tests came before.
+    """
+    yield
+    kinds = sys.modules.get("strategies.part_kinds")
+    for kind in kinds.KINDS.values() if kinds else ():
+        for name in kind.names:
+            target = kind.entry(name).target
+            module = target if isinstance(target, str) else target.__module__
+            assert module.startswith(("fl_app.", "strategies.", "flwr.")), (
+                f"{name!r} is still registered"
+            )
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,12 @@ STUDIES: Mapping[str, Study] = {
     "heterogeneity": Study(
         "Softmax regression, ten participants with two digits each",
         "curves",
-        _SKEWED | {"num-server-rounds": 20, "model": "softmax-regression", "learning-rate": 0.03},
+        _SKEWED
+        | {
+            "num-server-rounds": 20,
+            "model": "scripts.studies.models:SoftmaxRegression",
+            "learning-rate": 0.03,
+        },
         {
             "plain averaging": {},
             "plain, 3 times the rate": {"learning-rate": 0.1},

@@ -127,7 +127,6 @@ def run_once(config: Mapping[str, Any]) -> list[Round]:
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
-    import scripts.studies.models  # noqa: F401 - registers them in this process
     from scripts.harness.in_process_run import run_app
 
     torch.set_num_threads(1)

@@ -1,12 +1,9 @@
-"""Models that only studies need, registered when this is imported."""
+"""Models that only studies need; a run config names them by their path."""
 
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.tasks.registry import register_model
 
-
-@register_model("softmax-regression")
 class SoftmaxRegression(nn.Module):
     """One layer: what local training converges to can be told from what is averaged."""
 

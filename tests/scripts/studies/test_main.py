@@ -81,7 +81,6 @@ def test_the_first_round_that_reaches_the_target_counts():
 
 
 def test_every_run_of_every_study_is_one_that_the_application_takes():
-    import scripts.studies.models  # noqa: F401 - registers what some of them train
     from fl_app.core.run_config import RunConfig
     from fl_app.experiment.compatibility import check_compatibility
 
