@@ -4,7 +4,6 @@ One command makes certificates and keys, starts a SuperLink and SuperNodes, runs
 shows its log, reports how it ended and leaves no process behind, whichever way it ends.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -20,19 +19,14 @@ from scripts.launcher.app_bundle import stage_app
 from scripts.launcher.flower_lines import failure_reason
 from scripts.launcher.run_config import UsageError, as_toml, working_directory
 from scripts.launcher.run_log import RunLog
+from scripts.processes.clean_up import clean_up
 from scripts.processes.flower_cli import (
     COMPLETED,
     SERVER_APP_PROCESS,
     listing_arguments,
     read_outcome,
 )
-from scripts.processes.kept_logs import keep_logs
-from scripts.processes.process_tree import (
-    adopt_orphans,
-    end_processes,
-    reap_children,
-    watch_over,
-)
+from scripts.processes.process_tree import adopt_orphans, watch_over
 from scripts.processes.signals import StopSignals, let_app_save
 from scripts.processes.superlink import Launch, LaunchError
 
@@ -68,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = str(error)
     finally:
         failed = status != 0 or log.node_failed
-        _clean_up(launch, stop, keep=failed and not stop.requested())
+        logs = launch.folder / LOGS if failed and not stop.requested() else None
+        clean_up(launch, stop, logs)
     stop.ignore()
     log.wait()
     log.tell_end(problem, resume="the same command with")
@@ -179,18 +174,6 @@ def _check_outcome(federation: Federation, log: RunLog) -> None:
     status, details = outcome(federation, log.run_id)
     if status != COMPLETED:
         raise LaunchError(f"the run ended as {status}: {failure_reason(details)}")
-
-
-def _clean_up(launch: Launch, stop: StopSignals, keep: bool) -> None:
-    left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
-    reap_children()
-    logs = keep_logs(launch, launch.folder / LOGS) if keep else None
-    launch.remove()
-    if logs is not None:
-        print(f"The logs of SuperLink and SuperNodes are in {logs}", file=sys.stderr)
-    if left:
-        pids = " ".join(str(process.pid) for process in left)
-        print(f"error: these processes would not end: {pids}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ and leaves no process behind, whichever way it ends. The user's own Flower confi
 any SuperLink that runs already, stay untouched.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from scripts.launcher.flower_lines import failure_reason
 from scripts.launcher.options import LaunchPlan, UsageError, as_toml, plan_launch
 from scripts.launcher.run_config import working_directory
 from scripts.launcher.run_log import RunLog
+from scripts.processes.clean_up import clean_up
 from scripts.processes.flower_cli import (
     COMPLETED,
     SIMULATION_PROCESS,
@@ -24,9 +24,8 @@ from scripts.processes.flower_cli import (
     read_outcome,
     run_arguments,
 )
-from scripts.processes.kept_logs import keep_logs
 from scripts.processes.preloaded_command import go, load_ahead
-from scripts.processes.process_tree import adopt_orphans, end_processes, reap_children, watch_over
+from scripts.processes.process_tree import adopt_orphans, watch_over
 from scripts.processes.ray_head import check_ray, start_ray
 from scripts.processes.signals import StopSignals, let_app_save
 from scripts.processes.superlink import CONNECTION, Launch, LaunchError, command, start_superlink
@@ -55,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LaunchError, OSError) as error:  # such as a full disk
         problem = str(error)
     finally:
-        clean_up(launch, stop, keep_log=status != 0 and not stop.requested())
+        keep = status != 0 and not stop.requested()
+        clean_up(launch, stop, launch.log if keep else None)
     stop.ignore()
     log.wait()
     log.tell_end(problem, resume="scripts/run")
@@ -143,19 +143,6 @@ def check_outcome(launch: Launch, run_id: str | None) -> None:
         raise LaunchError(f"the SuperLink does not say how run {run_id} ended") from None
     if status != COMPLETED:
         raise LaunchError(f"the run ended as {status}: {failure_reason(details)}")
-
-
-def clean_up(launch: Launch, stop: StopSignals, keep_log: bool) -> None:
-    """End what is left of a launch, and remove its folder; its log is kept if asked for."""
-    left = end_processes(launch.id, os.getpid(), hurry=stop.repeated)
-    reap_children()
-    log = keep_logs(launch, launch.log) if keep_log else None
-    launch.remove()
-    if log is not None:
-        print(f"The SuperLink's log is {log}", file=sys.stderr)
-    if left:
-        pids = " ".join(str(process.pid) for process in left)
-        print(f"error: these processes would not end: {pids}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 from scripts.launcher.flower_lines import plain
 from scripts.launcher.options import LaunchPlan, plan_launch
 from scripts.launcher.run_log import RESULTS
-from scripts.launcher.simulate import Prepared, check_outcome, clean_up, prepare, submit
+from scripts.launcher.simulate import Prepared, check_outcome, prepare, submit
+from scripts.processes.clean_up import clean_up
 from scripts.processes.flower_cli import RUN_ID
 from scripts.processes.process_tree import adopt_orphans, watch_over
 from scripts.processes.ray_head import check_ray
@@ -92,7 +93,8 @@ def measured_run(
             check_outcome(launch, run_id)
             completed = True
     finally:
-        clean_up(launch, stop, keep_log=not completed and not stop.requested())
+        keep = not completed and not stop.requested()
+        clean_up(launch, stop, launch.log if keep else None)
     if stop.requested():
         raise KeyboardInterrupt
     return run

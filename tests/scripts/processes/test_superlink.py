@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from scripts.launcher.options import plan_launch
-from scripts.processes.kept_logs import keep_logs
+from scripts.processes.clean_up import keep_logs
 from scripts.processes.superlink import Launch, _sweep
 
 
