@@ -24,11 +24,8 @@ def clean_up(launch: Launch, stop: StopSignals, logs: Path | None) -> None:
     kept = None if logs is None else keep_logs(launch, logs)
     launch.remove()
     if kept is not None:
-        several = kept.is_dir()
-        whose = (
-            "The logs of SuperLink and SuperNodes are in" if several else "The SuperLink's log is"
-        )
-        print(f"{whose} {kept}", file=sys.stderr)
+        several = "The logs of SuperLink and SuperNodes are in"
+        print(several if kept.is_dir() else "The SuperLink's log is", kept, file=sys.stderr)
     if left:
         pids = " ".join(str(process.pid) for process in left)
         print(f"error: these processes would not end: {pids}", file=sys.stderr)
