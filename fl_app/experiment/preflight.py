@@ -68,9 +68,9 @@ def _check_folders(config: RunConfig) -> None:
 
 def _check_model(config: RunConfig) -> None:
     from fl_app.tasks.registry import build_model
-    from fl_app.tasks.settings import class_names, image_shape
+    from fl_app.tasks.settings import own_images
 
-    build_model(config.model, config.seed)
     if config.dataset == OWN_DATA:
-        class_names(config)
-        image_shape(config)
+        own_images(config)
+    else:
+        build_model(config.model, config.seed)

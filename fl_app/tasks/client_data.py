@@ -15,7 +15,7 @@ from fl_app.data.datasets import load_dataset, resolve_dataset
 from fl_app.data.local_files.cache import PictureCache
 from fl_app.data.local_files.loader import LocalData, OwnDataSpec, load_own_data
 from fl_app.data.partition import PartitionSpec, train_and_test_indices
-from fl_app.tasks.settings import class_names, image_shape, partition_spec
+from fl_app.tasks.settings import own_images, partition_spec
 from strategies.registry import known_name
 
 
@@ -54,11 +54,14 @@ def _own_data_spec(node_config: NodeConfig, config: RunConfig) -> OwnDataSpec:
             "node config: data is missing; a participant with its own data is started with "
             '--node-config \'name="<who>" data="<absolute path>"\''
         )
+    data_path = absolute_path("node config: data", data)
+    test_path = absolute_path("node config: test-data", test_data) if test_data else None
+    names, shape = own_images(config)
     return OwnDataSpec(
-        data=absolute_path("node config: data", data),
-        test_data=absolute_path("node config: test-data", test_data) if test_data else None,
-        class_names=class_names(config),
-        image_shape=image_shape(config),
+        data=data_path,
+        test_data=test_path,
+        class_names=names,
+        image_shape=shape,
         mean=config.image_mean,
         std=config.image_std,
         holdout_fraction=config.holdout_fraction,

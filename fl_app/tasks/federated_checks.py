@@ -33,7 +33,8 @@ def check_federated(model: nn.Module) -> None:
             that cannot travel, values that are not finite, or shares memory; or if it is not always
             the same tensors that are trained.
     """
-    for held in held_tensors(model):
+    everything = held_tensors(model)
+    for held in everything:
         if is_lazy(held.tensor):
             raise _refused(
                 f"{held.names[0]} has no shape yet; give the layer its sizes, or run a batch "
@@ -51,7 +52,7 @@ def check_federated(model: nn.Module) -> None:
     if not any(held.trainable for held in tensors):
         raise _refused("there is nothing to train: no parameter has a gradient (requires_grad)")
     _check_own(model, tensors)
-    _check_memory([held for held in held_tensors(model) if held.is_number])
+    _check_memory([held for held in everything if held.is_number])
     _check_modes(model)
 
 

@@ -16,7 +16,7 @@ from fl_app.data.partition import label_counts, partition_digest, partition_indi
 from fl_app.data.tensor_dataset import Examples
 from fl_app.tasks.model_outputs import check_model
 from fl_app.tasks.registry import build_model
-from fl_app.tasks.settings import class_names, image_shape, partition_spec
+from fl_app.tasks.settings import own_images, partition_spec
 
 _IMAGES_TO_TRY = 4
 
@@ -67,13 +67,8 @@ def load_server_data(config: RunConfig) -> ServerData:
         UserError: If the set is missing or damaged, or cannot be partitioned as asked.
     """
     if config.dataset == OWN_DATA:
-        return ServerData(
-            name=OWN_DATA,
-            class_names=class_names(config),
-            mean=config.image_mean,
-            std=config.image_std,
-            image_shape=image_shape(config),
-        )
+        names, shape = own_images(config)
+        return ServerData(OWN_DATA, names, config.image_mean, config.image_std, shape)
     data_dir = resolve_data_dir(config.data_dir)
     name = resolve_dataset(config.dataset, data_dir)
     dataset = load_dataset(name, data_dir)
