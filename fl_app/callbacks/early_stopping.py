@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fl_app.callbacks.best_model import BestModel, Objective
 from fl_app.core.errors import UserError
-from fl_app.results.records import RoundReport
+from fl_app.results.records import RoundReport, names_by_reason
 from strategies.core.client_update import Arrays, participant_order
 
 _MOST_TOLD = 10
@@ -138,9 +138,8 @@ def why_unchanged(report: RoundReport) -> str:
     refused = [one for one in replied if one.failure is not None]
     parts = [f"asked {len(asked)}, replied {len(replied)}, refused {len(refused)}"]
     parts += [report.unchanged] if report.unchanged else []
-    by_reason: dict[str, list[str]] = {}
-    for name in sorted(report.failures, key=participant_order):
-        by_reason.setdefault(report.failures[name], []).append(name)
+    in_order = sorted(report.failures.items(), key=lambda failure: participant_order(failure[0]))
+    by_reason = names_by_reason(dict(in_order))
     failures = [f"{_listed(names, ', ')}: {why}" for why, names in by_reason.items()]
     return "; ".join([*parts, *([_listed(failures, "; ")] if failures else [])])
 

@@ -1,6 +1,7 @@
 """What there is to say about a round; filled by the workflow, read by the hooks."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -107,6 +108,18 @@ class RoundReport:
     def failures(self) -> dict[str, str]:
         """Participants that contributed nothing, with the reasons."""
         return {p.participant: p.failure for p in self.participants if p.failure is not None}
+
+
+def names_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return who or what has each reason, in the order given; a reason may then be said once.
+
+    Args:
+        reasons: The reason of each, by name.
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 def as_number(metric: object) -> float | None:

@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fl_app.results.records import names_by_reason
+
 Write = Callable[[Path], None]
 """Writes one file to the path that it is given, or raises `OSError`."""
 
@@ -80,7 +82,5 @@ def _bases() -> list[Path]:
 
 def _listed(reasons: Mapping[str, str]) -> str:
     """Return the names with their reasons; a reason that several have is said once."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    return ", ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
+    by_reason = names_by_reason(reasons).items()
+    return ", ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason)
