@@ -1,6 +1,6 @@
 """The rules of `check_compatibility`: what cannot be combined, why, and the way out."""
 
-from fl_app.core.plugins import HONEST, OWN_DATA
+from fl_app.core.plugins import OWN_DATA
 from fl_app.experiment.combination import Rule
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
 from strategies.attacks import ALittleIsEnough, largest_hidden_deviation
@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
         "the test would show a defence that is none.",
         'set aggregator = "norm-clipped-mean" and clip-norm = 0.0, or privacy = "central"',
         lambda facts: (
-            facts.config.adversary != HONEST
+            facts.adversary is not None
             and facts.config.clip_norm > 0
             and facts.config.privacy != "central"
         ),
@@ -128,14 +128,14 @@ RULES: tuple[Rule, ...] = (
         "adversary, and participants with data of their own",
         "Adversaries are for tests in simulation, where participants are known by partition id.",
         'set adversary = "none"',
-        lambda facts: facts.config.adversary != HONEST and facts.config.dataset == OWN_DATA,
+        lambda facts: facts.adversary is not None and facts.config.dataset == OWN_DATA,
     ),
     Rule(
         "adversary, and scaffold",
         "What an adversary lies about would have to include its control variate, which no attack "
         "here does.",
         'set adversary = "none", or scaffold = false',
-        lambda facts: facts.config.adversary != HONEST and facts.config.scaffold,
+        lambda facts: facts.adversary is not None and facts.config.scaffold,
     ),
     Rule(
         "secure-aggregation, and no clip-norm",
@@ -196,7 +196,7 @@ RULES: tuple[Rule, ...] = (
         "The adversaries here clip like everybody, which a real one behind masks would not, and "
         "the aggregators that they are there to try cannot be used.",
         'set adversary = "none", or secure-aggregation = false',
-        lambda facts: facts.secure and facts.config.adversary != HONEST,
+        lambda facts: facts.secure and facts.adversary is not None,
     ),
     Rule(
         "adversary, and an adversary-fraction that makes nobody lie",
