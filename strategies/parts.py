@@ -16,7 +16,7 @@ from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.finite import all_finite, num_not_finite
 from strategies.core.model_spec import ModelSpec
 from strategies.core.npy import GlobalWeights
-from strategies.core.state import ClientStateRounds, load_state_of, state_of
+from strategies.core.state import ClientStateRounds, held_state, load_state_of, state_of
 from strategies.optimization.scaffold import ControlVariate
 from strategies.optimization.server_optimizers import ServerOptimizer, plain, step_trainable
 from strategies.update_collector import UpdateCollector
@@ -95,7 +95,7 @@ class Parts:
             new_weights = self._step(server_round, weights, collector.aggregate())
             if not all_finite(new_weights):
                 raise AggregationError("the aggregate overflows")
-            _check_finite(state_of(moved))
+            _check_finite(held_state(moved))
         except AggregationError:
             load_state_of(moved, before)
             raise

@@ -20,13 +20,21 @@ class PartWithState(Protocol):
         ...
 
 
-def state_of(parts: Mapping[str, object]) -> dict[str, NDArray[Any]]:
-    """Return copies of the arrays of all parts that have any, each under "part/name"."""
+def held_state(parts: Mapping[str, object]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of all parts that have any, each under "part/name"; not to be kept.
+
+    A part may write to them in its next step.
+    """
     return {
-        f"{part}/{name}": np.array(array)
+        f"{part}/{name}": array
         for part, holder in _with_state(parts).items()
         for name, array in holder.state().items()
     }
+
+
+def state_of(parts: Mapping[str, object]) -> dict[str, NDArray[Any]]:
+    """Return copies of what `held_state` returns."""
+    return {name: np.array(array) for name, array in held_state(parts).items()}
 
 
 def load_state_of(parts: Mapping[str, object], state: Mapping[str, NDArray[Any]]) -> None:
