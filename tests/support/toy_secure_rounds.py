@@ -1,5 +1,6 @@
 """One round of secure aggregation with toy participants."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,16 @@ class Toy(NumPyClient):
         return [moved, np.array(1.0, np.float32)], self.index + 1, metrics
 
 
-def toy_client(context: Context) -> Client:
-    return Toy(int(context.node_config["partition-id"])).to_client()
+def app_of(make: Callable[[int], Toy]) -> ClientApp:
+    """The app of participants that are made of their indices."""
+
+    def client(context: Context) -> Client:
+        return make(int(context.node_config["partition-id"])).to_client()
+
+    return ClientApp(client, mods=[report_failures, give_up_at_deadline, secure_aggregation])
 
 
-APP = ClientApp(toy_client, mods=[report_failures, give_up_at_deadline, secure_aggregation])
+APP = app_of(Toy)
 
 
 def fit_of(phases: Phases) -> AggregateResult:

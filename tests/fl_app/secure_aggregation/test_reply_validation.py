@@ -1,21 +1,19 @@
 """Replies of secure aggregation that are not what was agreed on."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message
-from flwr.client import Client
-from flwr.clientapp import ClientApp
+from flwr.app import Message
 from flwr.common import ndarray_to_bytes
 
-from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
-from fl_app.secure_aggregation.client_mod import secure_aggregation
 from tests.support.toy_secure_rounds import (
     SETTINGS,
     STAGES,
     Toy,
     answering,
+    app_of,
     expected,
     failures,
     fit_of,
@@ -112,8 +110,9 @@ def test_wrong_shares_of_keys_change_nothing(phases_of, lie):
 class Changed(Toy):
     """One whose delta or count is not what was agreed on."""
 
-    shift: float = 0.0
-    more: int = 0
+    def __init__(self, index: int, shift: float = 0.0, more: int = 0) -> None:
+        super().__init__(index)
+        self.shift, self.more = shift, more
 
     def fit(self, parameters, config):
         arrays, count, metrics = super().fit(parameters, config)
@@ -122,19 +121,10 @@ class Changed(Toy):
         return [arrays[0] + np.float32(self.shift), arrays[1]], count + self.more, metrics
 
 
-def app_of(shift: float = 0.0, more: int = 0) -> ClientApp:
-    def client(context: Context) -> Client:
-        toy = Changed(int(context.node_config["partition-id"]))
-        toy.shift, toy.more = shift, more
-        return toy.to_client()
-
-    return ClientApp(client, mods=[report_failures, give_up_at_deadline, secure_aggregation])
-
-
 @pytest.mark.parametrize("more", [1, 100])
 def test_more_examples_than_announced_are_refused(phases_of, more):
     # One more is less than the most of all: the server finds out. A hundred: the participant.
-    fit = fit_of(phases_of(5, app=app_of(more=more)))
+    fit = fit_of(phases_of(5, app=app_of(partial(Changed, more=more))))
 
     assert weights(fit) == pytest.approx(expected([0, 1, 3, 4]), rel=1e-6)
     assert "announced" in failures(fit)["2"]
@@ -142,7 +132,7 @@ def test_more_examples_than_announced_are_refused(phases_of, more):
 
 @pytest.mark.parametrize("shift", [4.1, float("nan"), float("inf")])
 def test_what_would_saturate_is_refused(phases_of, shift):
-    fit = fit_of(phases_of(5, app=app_of(shift=shift)))
+    fit = fit_of(phases_of(5, app=app_of(partial(Changed, shift=shift))))
 
     assert weights(fit) == pytest.approx(expected([0, 1, 3, 4]), rel=1e-6)
     assert "it would be cut off in silence" in failures(fit)["2"]
@@ -165,12 +155,8 @@ def test_who_announces_nothing_cannot_take_part(phases_of):
             known = super().get_properties(config)
             return {"participant": known["participant"]} if self.index == 1 else known
 
-    app = ClientApp(
-        lambda context: Silent(int(context.node_config["partition-id"])).to_client(),
-        mods=[report_failures, secure_aggregation],
-    )
     # Four are left and say so: who was to share with five would be refused else.
-    fit = fit_of(phases_of(5, app=app))
+    fit = fit_of(phases_of(5, app=app_of(Silent)))
 
     assert weights(fit) == pytest.approx(expected([0, 2, 3, 4]), rel=1e-6)
     assert "announced None" in failures(fit)["1"]
@@ -184,12 +170,7 @@ def test_under_masks_who_does_not_say_that_it_sends_a_delta_drops_out_by_name(ph
             marks = mark if self.index == 2 else {"update": metrics["update"]}
             return delta, num_examples, marks
 
-    app = ClientApp(
-        lambda context: Stock(int(context.node_config["partition-id"])).to_client(),
-        mods=[report_failures, secure_aggregation],
-    )
-
-    fit = fit_of(phases_of(5, app=app))
+    fit = fit_of(phases_of(5, app=app_of(Stock)))
 
     assert weights(fit) == pytest.approx(expected([0, 1, 3, 4]), rel=1e-6)
     assert "does not say that it holds a delta" in failures(fit)["2"]
