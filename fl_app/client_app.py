@@ -1,5 +1,6 @@
 """The participant: a `NumPyClient` in a `ClientApp`."""
 
+from functools import cached_property
 from logging import WARNING
 from typing import cast
 
@@ -10,27 +11,30 @@ from flwr.common import NDArrays, RecordDict, Scalar
 from flwr.common.logger import log
 from torch import nn
 
-from fl_app.core.node import NodeConfig, participant_name
+from fl_app.core import metrics as measured
+from fl_app.core.node import NodeConfig
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator, training_generator
-from fl_app.data.local_files.loader import LocalData
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.local_data import LocalData
+from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
 from fl_app.messaging.fit_config import (
     DATASET_KEY,
+    MEASURES_KEY,
     NUM_EXAMPLES_KEY,
     PARTICIPANT_KEY,
-    RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
-    RECEIVED_LOSS_KEY,
+    RECEIVED_MEASURES_KEY,
+    TRAIN_MEASURES_KEY,
     FitInstruction,
     check_same_model,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
-from fl_app.tasks.client_data import local_data
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.parameters import get_weights, set_weights
-from fl_app.tasks.registry import build_model
+from fl_app.tasks.client_data import data_name, local_data, name_of_participant
+from fl_app.tasks.model.federated_model import local_tensors, model_spec
+from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
+from fl_app.tasks.registry import initial_model, task_of
+from fl_app.tasks.task import Task
 from fl_app.training.attack_simulation import find_attacker
 from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
 from fl_app.training.local_training import (
@@ -66,22 +70,23 @@ class Participant(NumPyClient):
         """
         self._config = config
         self._node_config = node_config
-        self._name = participant_name(node_config, config)
         self._state = state
+        self._dataset: str | None = None
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
+        self._hear(config)
         properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
         if self._config.secure_aggregation:
-            dataset = config.get(DATASET_KEY)
-            data = self._data(None if dataset is None else str(dataset))
+            data = self._data()
             private = self._config.privacy != "none"  # then all weigh the same
             properties[NUM_EXAMPLES_KEY] = 1 if private else len(data.train)
         return properties
 
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:
         """Return the initial weights of the run, for strategies that ask for them."""
-        return get_weights(build_model(self._config.model, self._config.seed))
+        self._hear(config)
+        return get_weights(self._model())
 
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
@@ -98,16 +103,19 @@ class Participant(NumPyClient):
             examples; and the metrics of the training. Where privacy is on the number is 1, and
             there are no metrics.
         """
+        self._hear(config)
         instruction = FitInstruction.from_config(config)
-        data = self._data(instruction.dataset)
+        data = self._data()
         pipeline = self._pipeline(self._count_round(instruction.server_round))
         check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
-            if instruction.evaluates:
+            client_state = self._recall(instruction, pipeline.remembers)
+            if instruction.evaluates and len(data.test):
                 received = pipeline.split(parameters)[0]
-                metrics |= self._received_metrics(pipeline.model, received, data.test)
-            client_state = self._recall(instruction, pipeline)
+                result = self._evaluate(pipeline.model, received, data.test, client_state)
+                metrics[RECEIVED_MEASURES_KEY] = measured.encode(result.sums)
+                metrics[RECEIVED_EXAMPLES_KEY] = result.num_examples
             update = self._train(
                 pipeline, parameters, instruction, client_state or ClientState(), data.train
             )
@@ -118,7 +126,7 @@ class Participant(NumPyClient):
             payload, new_state = pipeline.encode(
                 parameters, update, client_state or ClientState(), clip_norm
             )
-        if pipeline.settings.remembers:
+        if pipeline.remembers:
             keep_from = instruction.state_keep_from
             self._store(instruction).save(pipeline.server_round, new_state, keep_from)
             metrics[STATE_LOST_KEY] = client_state is None
@@ -131,25 +139,45 @@ class Participant(NumPyClient):
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate the global weights on the participant's own test examples."""
-        dataset = config.get(DATASET_KEY)
-        test = self._data(None if dataset is None else str(dataset)).test
+        self._hear(config)
+        test = self._data().test
         if len(test) == 0:  # more participants than test examples: has no say in the average
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
-            model = build_model(self._config.model, self._config.seed)
+            model = self._model()
             check_same_model(model_spec(model), config)
-            result = self._evaluate(model, parameters, test)
-        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, "accuracy": result.accuracy}
+            instruction = FitInstruction.from_config(config)
+            client_state = self._recall(instruction, bool(local_tensors(model)))
+            result = self._evaluate(model, parameters, test, client_state)
+        measures = measured.encode(result.sums)
+        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, MEASURES_KEY: measures}
         return result.loss, result.num_examples, metrics
 
-    def _data(self, dataset: str | None) -> LocalData:
-        return local_data(self._node_config, self._config, dataset)
+    def _hear(self, told: dict[str, Scalar]) -> None:
+        """Take the data set that the server resolved, where a message says which it is."""
+        dataset = told.get(DATASET_KEY)
+        self._dataset = None if dataset is None else str(dataset)
+
+    @cached_property
+    def _name(self) -> str:
+        return name_of_participant(self._node_config, self._config, self._dataset)
+
+    @cached_property
+    def _task(self) -> Task:
+        return task_of(self._config, data_name(self._config, self._dataset))
+
+    def _model(self) -> nn.Module:
+        return initial_model(self._task, self._config.seed, self._config.local_parameters)
+
+    def _data(self) -> LocalData[BatchedExamples]:
+        return local_data(self._node_config, self._config, self._dataset)
 
     def _pipeline(self, server_round: int) -> UpdatePipeline:
         run, name = self._config, self._name
         return UpdatePipeline(
             server_round=server_round,
-            model=build_model(run.model, run.seed),
+            task=self._task,
+            model=self._model(),
             training=training_settings(run, server_round),
             settings=pipeline_settings(run),
             generator=training_generator(run.seed, server_round, name),
@@ -163,14 +191,15 @@ class Participant(NumPyClient):
         parameters: NDArrays,
         instruction: FitInstruction,
         client_state: ClientState,
-        examples: Examples,
+        examples: BatchedExamples,
     ) -> LocalUpdate:
         """Train, or, in a robustness test, do what the adversary does instead."""
 
         def honest_delta(partition_id: int) -> Arrays:
             other = dict(self._node_config) | {"partition-id": partition_id}
             participant = Participant(self._config, other, RecordDict())
-            others = participant._data(instruction.dataset).train
+            participant._dataset = self._dataset
+            others = participant._data().train
             return (
                 participant._pipeline(pipeline.server_round)
                 .train(parameters, others, ClientState())
@@ -182,29 +211,24 @@ class Participant(NumPyClient):
         if attacker is None:
             return pipeline.train(parameters, examples, client_state)
         update = pipeline.train(
-            parameters, attacker.poisoned(examples, pipeline.model), client_state
+            parameters, attacker.poisoned(self._task, examples, pipeline.model), client_state
         )
         return attacker.poison_update(update, parameters)
 
-    def _evaluate(self, model: nn.Module, weights: NDArrays, examples: Examples) -> Evaluation:
+    def _evaluate(
+        self,
+        model: nn.Module,
+        weights: NDArrays,
+        examples: BatchedExamples,
+        client_state: ClientState | None,
+    ) -> Evaluation:
         set_weights(model, weights)
-        return evaluate(model, examples, resolve_device(self._config.device))
+        load_local(model, None if client_state is None else client_state.local)
+        return evaluate(self._task, model, examples, resolve_device(self._config.device))
 
-    def _received_metrics(
-        self, model: nn.Module, weights: NDArrays, test: Examples
-    ) -> dict[str, Scalar]:
-        if len(test) == 0:
-            return {}
-        result = self._evaluate(model, weights, test)
-        return {
-            RECEIVED_LOSS_KEY: result.loss,
-            RECEIVED_ACCURACY_KEY: result.accuracy,
-            RECEIVED_EXAMPLES_KEY: result.num_examples,
-        }
-
-    def _recall(self, instruction: FitInstruction, pipeline: UpdatePipeline) -> ClientState | None:
+    def _recall(self, instruction: FitInstruction, remembers: bool) -> ClientState | None:
         """Return the state of the round to go on from; `None` if it should be there and is not."""
-        if not pipeline.settings.remembers or instruction.state_round == 0:
+        if not remembers or instruction.state_round == 0:
             return ClientState()
         client_state = self._store(instruction).load(instruction.state_round)
         if client_state is None:
@@ -229,8 +253,7 @@ class Participant(NumPyClient):
 
 def _training_metrics(update: LocalUpdate) -> dict[str, Scalar]:
     return {
-        "train-loss": update.loss,
-        "train-accuracy": update.accuracy,
+        TRAIN_MEASURES_KEY: measured.encode(update.sums),
         "update-norm": update.norm,
         "train-seconds": update.seconds,
         LOCAL_STEPS_KEY: update.effective_steps,

@@ -26,9 +26,10 @@ from fl_app.messaging.flower_compat import LegacyContext, is_simulated
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.registry import build_model
+from fl_app.tasks.model.federated_model import model_spec
+from fl_app.tasks.registry import initial_model
 from fl_app.tasks.server_data import check_model_fits, load_server_data
+from fl_app.tasks.task import all_metrics
 
 tell_user_errors_in_a_sentence()
 app = ServerApp()
@@ -48,7 +49,7 @@ def main(grid: Grid, context: Context) -> None:
     _refuse_simulated_own_data(grid, config)
     data = load_server_data(config)
     check_model_fits(config, data)
-    model = build_model(config.model, config.seed)
+    model = initial_model(data.task, config.seed, config.local_parameters)
 
     earlier = resolve_resume(config.resume)
     resumed = None if earlier is None else load_checkpoint(earlier)
@@ -81,7 +82,7 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     for line in settings_without_effect(config):
         log(WARNING, "%s", line)
 
-    stops = stop_settings(config)
+    stops = stop_settings(config, all_metrics(run.data.task))
     conditions = stop_conditions(stops, run.elapsed)
     best = BestModel(stops.objective, run.models.keep_best)
     ended = replay(directory.reports, conditions, best)
@@ -96,7 +97,7 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
     )
     done = None if resumed is None else resumed.server_round
     hooks = [directory, best, *_reporting(run, done), *conditions, checkpointer]
-    workflow = FederatedWorkflow(hooks, workflow_settings(config, run.data.name), done)
+    workflow = FederatedWorkflow(hooks, workflow_settings(config, run.data), done)
     legacy_context = LegacyContext(
         context,
         config=ServerConfig(num_rounds=config.num_server_rounds),
@@ -133,7 +134,8 @@ def _strategy(run: Run, resumed: Checkpoint | None) -> Strategy:
 def _reporting(run: Run, done: int | None) -> list[RoundHook]:
     """Return the hooks that tell the user how the run goes; `done` is the last round so far."""
     budget = None if run.privacy is None else run.privacy.budget
-    hooks: list[RoundHook] = [ProgressLog(run.config.num_server_rounds, budget)]
+    metrics = all_metrics(run.data.task)
+    hooks: list[RoundHook] = [ProgressLog(run.config.num_server_rounds, metrics, budget)]
     if run.config.tensorboard:
         hooks.append(_tensorboard(run, first_round=0 if done is None else done + 1))
     return hooks
@@ -145,4 +147,5 @@ def _tensorboard(run: Run, first_round: int) -> RoundHook:
     name = "tensorboard"
     gave_up = partial(run.directory.gave_up, name)
     path = run.directory.path / name
-    return TensorBoardLog(path, run.config.as_run_config(), first_round, gave_up)
+    metrics = list(all_metrics(run.data.task))
+    return TensorBoardLog(path, run.config.as_run_config(), metrics, first_round, gave_up)

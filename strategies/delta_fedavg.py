@@ -234,7 +234,11 @@ class DeltaFedAvg(FedAvg):
             config.update(self.on_evaluate_config_fn(server_round))
         sizes = self.num_evaluation_clients(client_manager.num_available())
         sampled = sample_clients(client_manager, *sizes, self.seed, server_round)
-        return [(proxy, EvaluateIns(parameters, config)) for proxy in sampled]
+        own = [self.parts.instruction(participant_of(proxy)) for proxy in sampled]
+        return [
+            (proxy, EvaluateIns(parameters, {**config, **told}))
+            for proxy, told in zip(sampled, own, strict=True)
+        ]
 
     def aggregate_evaluate(
         self,

@@ -20,6 +20,7 @@ UNCODED = "a codec that sends the delta as it is"
 BY_POSITION = (
     "a partitioner that looks at no label, and divides a test set as it does a training set"
 )
+BY_LABEL = "a partitioner that divides by the examples' classes, and needs some"
 """Facts about parts, for whoever has to know one without building the part."""
 
 

@@ -93,6 +93,11 @@ def keys_of_options(kind: str, text: str) -> dict[str, Option]:
     return {keys[option]: value for option, value in spec.options.items() if option in keys}
 
 
+def keys_taken_by(kind: str, text: str) -> frozenset[str]:
+    """Return the run-config keys whose values a part takes for options; none for the user's."""
+    return frozenset(_entry(PartSpec.parse(kind, text)).keys.values())
+
+
 def known_name(kind: str, text: str) -> str | None:
     """Return the project's own name for the part, or `None` if it is the user's."""
     name = PartSpec.parse(kind, text).name

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from fl_app.core.metrics import Metric
 from fl_app.results.records import RoundReport, Score
 from strategies.core.client_update import Arrays
 
 Monitor = Literal["auto", "central", "federated"]
-Metric = Literal["accuracy", "loss"]
 
 
 @dataclass(frozen=True)
@@ -19,25 +19,27 @@ class Objective:
     Attributes:
         monitor: The server's evaluation or the participants'; `auto` is the server's where
             there is one.
-        metric: `accuracy` is to be high, `loss` to be low.
+        name: The metric, or the loss.
+        metric: Whether it is to be high or low.
     """
 
     monitor: Monitor
+    name: str
     metric: Metric
 
     def value(self, report: RoundReport) -> float | None:
         """Return the number in a round's report, or `None` if there is no finite one."""
         scores = {"central": report.central, "federated": report.federated}
         score: Score | None = scores.get(self.monitor, report.score)
-        value: float | None = None if score is None else getattr(score, self.metric)
+        value = None if score is None else score.value(self.name)
         return None if value is None or not math.isfinite(value) else value
 
     def gain(self, new: float, old: float) -> float:
         """Return by how much `new` is better than `old`; negative if it is worse."""
-        return new - old if self.metric == "accuracy" else old - new
+        return self.metric.gain(new, old)
 
     def __str__(self) -> str:
-        return self.metric if self.monitor == "auto" else f"{self.monitor} {self.metric}"
+        return self.name if self.monitor == "auto" else f"{self.monitor} {self.name}"
 
 
 class BestModel:

@@ -24,7 +24,7 @@ class TargetReached:
     """Ends the run when the objective is at a target, or better."""
 
     def __init__(self, objective: Objective, target: float) -> None:
-        """Set up; accuracy is a share in (0, 1], loss is in nats."""
+        """Set up; the target is in the unit of the objective."""
         self._objective = objective
         self._target = target
 
@@ -156,9 +156,8 @@ class StopSettings:
     """The stop conditions of a run; 0 turns one off.
 
     Attributes:
-        objective: What target and patience look at.
-        target_accuracy: Share in [0, 1].
-        target_loss: In nats.
+        objective: What patience looks at.
+        targets: Objectives with the values that end the run.
         patience: Rounds.
         min_improvement: In the unit of the objective.
         update_tolerance: Relative size of the global update.
@@ -167,8 +166,7 @@ class StopSettings:
     """
 
     objective: Objective
-    target_accuracy: float
-    target_loss: float
+    targets: Sequence[tuple[Objective, float]]
     patience: int
     min_improvement: float
     update_tolerance: float
@@ -183,13 +181,8 @@ def stop_conditions(
     settings: StopSettings, elapsed: Callable[[], float]
 ) -> Sequence[StopCondition]:
     """Build the conditions that are on; any of them ends the run."""
-    monitor = settings.objective.monitor
     conditions: list[StopCondition] = [FailedRounds(settings.max_failed_rounds)]
-    if settings.target_accuracy > 0:
-        objective = Objective(monitor, "accuracy")
-        conditions.append(TargetReached(objective, settings.target_accuracy))
-    if settings.target_loss > 0:
-        conditions.append(TargetReached(Objective(monitor, "loss"), settings.target_loss))
+    conditions += [TargetReached(objective, value) for objective, value in settings.targets]
     if settings.patience > 0:
         conditions.append(
             NoImprovement(settings.objective, settings.patience, settings.min_improvement)

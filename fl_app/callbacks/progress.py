@@ -1,9 +1,11 @@
 """One line per round that a person can read."""
 
+from collections.abc import Mapping
 from logging import INFO
 
 from flwr.common.logger import log
 
+from fl_app.core.metrics import Metric
 from fl_app.results.records import RoundReport
 from strategies.core.client_update import Arrays
 
@@ -11,14 +13,21 @@ from strategies.core.client_update import Arrays
 class ProgressLog:
     """Logs a line after each round."""
 
-    def __init__(self, num_rounds: int, budget: float | None = None) -> None:
+    def __init__(
+        self,
+        num_rounds: int,
+        metrics: Mapping[str, Metric],
+        budget: float | None = None,
+    ) -> None:
         """Set up.
 
         Args:
             num_rounds: The last round if nothing ends the run earlier.
+            metrics: What to tell of an evaluation, by name, in this order.
             budget: The largest epsilon that may be spent, if there is a limit.
         """
         self._num_rounds = num_rounds
+        self._metrics = metrics
         self._budget = budget
         self._seconds: list[float] = []
 
@@ -34,8 +43,9 @@ class ProgressLog:
         parts = [f"round {report.server_round:>{len(str(self._num_rounds))}}/{self._num_rounds}"]
         for name, score in (("central", report.central), ("federated", report.federated)):
             if score is not None:
-                accuracy = "" if score.accuracy is None else f"accuracy {score.accuracy:.2%} "
-                parts.append(f"{name} {accuracy}loss {score.loss:.4f}")
+                values = ((m, metric, score.value(m)) for m, metric in self._metrics.items())
+                told = [f"{m} {metric.show(v)}" for m, metric, v in values if v is not None]
+                parts.append(" ".join([name, *told]))
         if report.epsilon is not None:
             limit = "" if self._budget is None else f" of {self._budget:g}"
             parts.append(f"epsilon {report.epsilon:.3g}{limit}")

@@ -1,6 +1,6 @@
 """The history as TensorBoard events, by PyTorch's own writer."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from logging import ERROR
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 from fl_app.results.records import RoundReport
 from strategies.core.client_update import Arrays
 
-_FINAL = "hparam/accuracy"
+_FINAL = "hparam/"
 
 
 class TensorBoardLog:
@@ -25,6 +25,7 @@ class TensorBoardLog:
         self,
         path: Path,
         run_config: Mapping[str, Any],
+        metrics: Sequence[str],
         first_round: int = 0,
         gave_up: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -33,6 +34,7 @@ class TensorBoardLog:
         Args:
             path: Directory for the events of this run.
             run_config: What TensorBoard shows as hyperparameters.
+            metrics: Names of the metrics that it shows beside them.
             first_round: The first round to come; events of an interrupted run from there on
                 are superseded.
             gave_up: Is told why there will be no more events.
@@ -44,7 +46,7 @@ class TensorBoardLog:
             self._writer = SummaryWriter(
                 str(path), purge_step=first_round or None, filename_suffix=".delta-fedavg"
             )
-            summaries = hparams(dict(run_config), {_FINAL: None})  # type: ignore[no-untyped-call]
+            summaries = hparams(dict(run_config), {_FINAL + name: None for name in metrics})  # type: ignore[no-untyped-call]
             for summary in summaries:
                 self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
         except OSError as error:
@@ -72,7 +74,6 @@ def scalars(report: RoundReport) -> dict[str, float]:
     """Return what is plotted of a round, by tag; what was not measured is left out."""
     values: dict[str, float | None] = {
         "train/loss": report.train_loss,
-        "train/accuracy": report.train_accuracy,
         "round/relative_update": report.relative_update,
         "privacy/epsilon": report.epsilon,
         "round/seconds": report.seconds,
@@ -80,10 +81,12 @@ def scalars(report: RoundReport) -> dict[str, float]:
         "bytes/up": float(report.bytes_up),
         "bytes/down": float(report.bytes_down),
     }
+    values |= {f"train/{name}": value for name, value in report.train_metrics.items()}
     for name, score in (("central", report.central), ("federated", report.federated)):
         if score is not None:
-            values[f"{name}/loss"] = score.loss
-            values[f"{name}/accuracy"] = score.accuracy
+            measured = {"loss": score.loss, **score.metrics}
+            values |= {f"{name}/{metric}": value for metric, value in measured.items()}
     if report.score is not None:
-        values[_FINAL] = report.score.accuracy
+        measured = {"loss": report.score.loss, **report.score.metrics}
+        values |= {_FINAL + metric: value for metric, value in measured.items()}
     return {tag: value for tag, value in values.items() if value is not None}

@@ -5,21 +5,44 @@ from contextlib import contextmanager
 from typing import Any
 
 from fl_app.core.errors import ConfigError
-from strategies.part_kinds import BY_POSITION, Entry, Kind, declare_kind
+from strategies.part_kinds import BY_LABEL, BY_POSITION, Entry, Kind, declare_kind
 from strategies.registry import PartError, build_part, known_name
 
 AUTO_DATA = "auto"
 OWN_DATA = "own"
+NATURAL = "natural"
 HONEST = "none"
 OWN_STRATEGY = "delta-fedavg"
+DEFAULT_TASK = "image-classification"
 
 _PARTITIONERS = "fl_app.data.partitioners:"
+_BY_LABEL = frozenset({BY_LABEL})
+
+declare_kind(
+    Kind(
+        "task",
+        offers=("build_model", "load_data", "loss"),
+        names={
+            DEFAULT_TASK: Entry(
+                "fl_app.tasks.images.image_classification:ImageClassification",
+                keys={
+                    "model": "model",
+                    "dataset": "dataset",
+                    "class_names": "class-names",
+                    "image_mean": "image-mean",
+                    "image_std": "image-std",
+                },
+            ),
+        },
+        registered_in="fl_app.models",
+    )
+)
 
 declare_kind(
     Kind(
         "model",
         offers=("forward", "state_dict"),
-        names={"simple-cnn": "fl_app.tasks.image_classification:SimpleCNN"},
+        names={"simple-cnn": "fl_app.tasks.images.simple_cnn:SimpleCNN"},
         registered_in="fl_app.models",
     )
 )
@@ -43,13 +66,18 @@ declare_kind(
         "partitioner",
         offers=("__call__",),
         called_with=("labels", "num_partitions", "seed"),
+        words=(NATURAL,),
         names={
             "contiguous": Entry(f"{_PARTITIONERS}contiguous", frozenset({BY_POSITION})),
             "iid": f"{_PARTITIONERS}iid",
-            "dirichlet": Entry(f"{_PARTITIONERS}dirichlet", keys={"alpha": "dirichlet-alpha"}),
-            "shards": Entry(f"{_PARTITIONERS}shards", keys={"each": "shards-per-participant"}),
+            "dirichlet": Entry(
+                f"{_PARTITIONERS}dirichlet", _BY_LABEL, keys={"alpha": "dirichlet-alpha"}
+            ),
+            "shards": Entry(
+                f"{_PARTITIONERS}shards", _BY_LABEL, keys={"each": "shards-per-participant"}
+            ),
             "pathological": Entry(
-                f"{_PARTITIONERS}pathological", keys={"each": "classes-per-participant"}
+                f"{_PARTITIONERS}pathological", _BY_LABEL, keys={"each": "classes-per-participant"}
             ),
             "linear": f"{_PARTITIONERS}linear",
         },

@@ -20,7 +20,7 @@ from fl_app.core.run_config_keys.key import Value, key_of, said_of
 from fl_app.core.run_config_keys.operation import OperationKeys
 from fl_app.core.run_config_keys.training import TrainingKeys
 from strategies.part_kinds import KINDS
-from strategies.registry import check_name
+from strategies.registry import check_name, keys_taken_by
 
 _INT64_LIMIT = 2**63  # Flower carries whole numbers in 64 bits
 
@@ -118,7 +118,8 @@ def _check_combinations(config: RunConfig) -> None:
             f"run config: min-fit-clients = {config.min_fit_clients} is more than "
             f"num-participants = {config.num_participants}; lower the one or raise the other"
         )
-    if config.dataset == OWN_DATA and not config.class_names.strip():
+    named = "class-names" in keys_taken_by("task", config.task)
+    if config.dataset == OWN_DATA and named and not config.class_names.strip():
         raise ConfigError(
             "run config: dataset = 'own' needs class-names, for instance \"cat,dog\": the "
             "names that all participants' labels are to have"

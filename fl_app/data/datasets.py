@@ -18,7 +18,7 @@ from fl_app.core.errors import ConfigError, DataError
 from fl_app.core.plugins import AUTO_DATA, part, told_as_config_error
 from fl_app.data.download import ensure_files, torchvision_fetch
 from fl_app.data.idx import read_images, read_labels
-from fl_app.data.tensor_dataset import Examples, GreyExamples
+from fl_app.data.tensor_dataset import GreyExamples, ImageExamples
 from strategies.registry import check_name, known_name
 
 _FASHION_CLASSES = (
@@ -49,8 +49,8 @@ class Dataset:
     """
 
     name: str
-    train: Examples | GreyExamples
-    test: Examples
+    train: ImageExamples | GreyExamples
+    test: ImageExamples
     class_names: tuple[str, ...]
     mean: float
     std: float
@@ -84,7 +84,7 @@ class IdxSource:
     def load_raw(self, raw: Path) -> Dataset:
         """Return the dataset whose four files lie in `raw`; `DataError` if one is broken."""
         train, test = self._examples(raw, "train"), self._examples(raw, "t10k")
-        everything = Examples(test.images, test.labels)
+        everything = ImageExamples(test.images, test.labels)
         return Dataset(self.name, train, everything, self.class_names, self.mean, self.std, True)
 
     def _examples(self, raw: Path, part: str) -> GreyExamples:
@@ -141,7 +141,7 @@ def load_digits(_data_dir: Path) -> Dataset:
     # Rounded like MNIST's constants, so that the order of summation cannot show.
     mean = round(float(images[train].double().mean()), 4)
     std = round(float(images[train].double().std(correction=0)), 4)
-    everything = Examples((images - mean) / std, labels)
+    everything = ImageExamples((images - mean) / std, labels)
     split = everything.select(train), everything.select(test)
     return Dataset("digits", *split, _DIGIT_CLASSES, mean, std, light_on_dark=True)
 

@@ -10,9 +10,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from fl_app.core import plugins
+from fl_app.core.errors import ConfigError
 from fl_app.data.partitioners import IntArray, Labels, refusal
 from strategies.part_kinds import BY_POSITION
 from strategies.registry import facts_of, known_name
+
+_NAMES_SHOWN = 10
 
 Partitioner = Callable[[Labels, int, int], list[IntArray]]
 
@@ -104,6 +107,40 @@ def train_and_test_indices(
         return train, _partitioner(spec)(test_labels, spec.num_partitions, spec.seed)
     classes = 1 + int(max(np.max(train_labels), np.max(test_labels, initial=0)))
     return train, follow(test_labels, label_counts(train_labels, train, classes))
+
+
+def natural_partition(
+    train_groups: Sequence[str], test_groups: Sequence[str], num_participants: int
+) -> tuple[list[IntArray], list[IntArray], list[str]]:
+    """Give each participant the examples of one owner.
+
+    Args:
+        train_groups: The owner of each training example, [N].
+        test_groups: Of each test example, [M]; an owner may have none.
+        num_participants: How many there must be.
+
+    Returns:
+        Training and test indices, one ascending int64 array per owner, and the owners' names, in
+        the order in which they first come.
+
+    Raises:
+        ConfigError: If there are more or fewer owners, or one has test examples only.
+    """
+    names = list(dict.fromkeys(train_groups))
+    if len(names) != num_participants:
+        shown = ", ".join(names[:_NAMES_SHOWN]) + ", ..." * (len(names) > _NAMES_SHOWN)
+        reason = f"{len(names)}: with partitioner = 'natural' there is one for each of {shown}"
+        raise refusal("num-participants", num_participants, reason)
+    position = {name: index for index, name in enumerate(names)}
+    if strangers := sorted(set(test_groups) - set(names)):
+        raise ConfigError(f"the data has test examples but none to train on of {strangers[0]!r}")
+    parts = []
+    for groups in (train_groups, test_groups):
+        owners = np.array([position[name] for name in groups], np.int64)
+        order = np.argsort(owners, kind="stable").astype(np.int64)
+        ends = np.cumsum(np.bincount(owners, minlength=len(names)))
+        parts.append(np.split(order, ends[:-1]))
+    return parts[0], parts[1], names
 
 
 def follow(test_labels: Labels, counts: IntArray) -> list[IntArray]:

@@ -1,6 +1,8 @@
 """All that can be known of a run config before anything is started for it."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.paths import resolve_output_dir, resolve_resume
@@ -41,7 +43,7 @@ def check_before_start(config: RunConfig, import_own: bool = True) -> None:
         )
     if import_own:
         _check_folders(config)
-    if config.model != DEFAULTS["model"] or config.dataset == OWN_DATA:
+    if any(value != DEFAULTS[key] for key, value in _of_model(settings)):
         _check_model(config)
 
 
@@ -67,10 +69,19 @@ def _check_folders(config: RunConfig) -> None:
 
 
 def _check_model(config: RunConfig) -> None:
-    from fl_app.tasks.registry import build_model
-    from fl_app.tasks.settings import own_images
+    from fl_app.experiment.settings import stop_settings
+    from fl_app.tasks.registry import initial_model, task_of
+    from fl_app.tasks.task import all_metrics
 
+    task = task_of(config)
     if config.dataset == OWN_DATA:
-        own_images(config)
-    else:
-        build_model(config.model, config.seed)
+        task.check_own_data()
+    initial_model(task, config.seed, config.local_parameters)
+    stop_settings(config, all_metrics(task))
+
+
+def _of_model(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the settings that decide the model and what is measured of it."""
+    keys = ("task", "model", "local-parameters", "best-metric", "target", "target-accuracy")
+    own = [("dataset", settings["dataset"])] if settings["dataset"] == OWN_DATA else []
+    return [(key, settings[key]) for key in keys] + own

@@ -3,8 +3,8 @@
 import json
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from logging import ERROR, INFO
@@ -20,14 +20,17 @@ from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
 from fl_app.callbacks.early_stopping import why_unchanged
 from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError, UserError
+from fl_app.core.metrics import Metric
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.saved_models import SavedModels
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import RunDirectory
-from fl_app.tasks.parameters import state_arrays
+from fl_app.tasks.model.parameters import state_arrays
+from fl_app.tasks.registry import task_settings
 from fl_app.tasks.server_data import ServerData
+from fl_app.tasks.task import all_metrics
 
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
 _ROUNDS_NAMED = 10
@@ -72,6 +75,10 @@ class Run:
         """Return the run config with `auto` resolved, and what it ran on."""
         return {
             "run-config": self.config.as_run_config() | {"dataset": self.data.name},
+            "metrics": {
+                name: {"better": metric.better, "percent": metric.percent}
+                for name, metric in all_metrics(self.data.task).items()
+            },
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in _PACKAGES},
         }
@@ -105,13 +112,11 @@ class Run:
 
     def _model_metadata(self) -> dict[str, str]:
         return {
+            "task": self.config.task,
+            "task-settings": json.dumps(task_settings(self.config, self.data.name)),
             "model": self.config.model,
             "dataset": self.data.name,
-            "classes": json.dumps(list(self.data.class_names)),
-            "mean": repr(self.data.mean),
-            "std": repr(self.data.std),
-            "image-shape": json.dumps(list(self.data.image_shape)),
-            "light-on-dark": json.dumps(self.data.light_on_dark),
+            **self.data.metadata,
         }
 
     def digests(self) -> dict[str, str]:
@@ -186,20 +191,31 @@ class Run:
         from fl_app.plots.training_curves import plot_label_distribution
 
         directory, data, config = self.directory, self.data, self.config
-        title = f"{config.model} on {data.name}, {config.num_participants} participants"
-        directory.write_plot("history.png", partial(draw_history, directory.reports, title=title))
+        title = f"{self._what()}, {config.num_participants} participants"
+        metrics = all_metrics(data.task)
+        history = partial(draw_history, directory.reports, metrics=metrics, title=title)
+        directory.write_plot("history.png", history)
         for name, plot in (
             ("communication.png", plot_communication),
             ("participants.png", plot_participants),
         ):
-            directory.write_plot(name, partial(plot, directory.reports, title=title))
+            directory.write_plot(
+                name, partial(plot, directory.reports, metrics=metrics, title=title)
+            )
         if data.partition is None:
             return
-        counts, classes = data.partition.counts, data.class_names
+        counts, classes = data.partition.counts, data.partition.label_names
+        names = data.partition.names
         title = f"{data.name}, {config.partitioner}: examples by participant"
         directory.write_plot(
-            "partition.png", lambda path: plot_label_distribution(counts, classes, path, title)
+            "partition.png",
+            lambda path: plot_label_distribution(counts, classes, path, title, names),
         )
+
+    def _what(self) -> str:
+        """Name the task and its data, in a title."""
+        config, name = self.config, self.data.name
+        return name if name == config.task else f"{config.model} on {name}"
 
     def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
         reports = self.directory.reports
@@ -207,11 +223,12 @@ class Run:
         return {
             "reason": reason,
             "rounds": last.server_round if last else 0,
+            "task": self.config.task,
             "dataset": self.data.name,
             "model": self.config.model,
             "participants": self.config.num_participants,
-            "central": asdict(last.central) if last and last.central else None,
-            "federated": asdict(last.federated) if last and last.federated else None,
+            "central": last.central.as_row() if last and last.central else None,
+            "federated": last.federated.as_row() if last and last.federated else None,
             "best": {"round": best.best_round, str(best.objective): best.best},
             "privacy": None if self.privacy is None else self.privacy.summary(),
             "unchanged_rounds": sum(r.server_round > 0 and not r.aggregated for r in reports),
@@ -223,21 +240,24 @@ class Run:
         }
 
 
-def draw_history(reports: Sequence[RoundReport], path: Path, title: str) -> None:
-    """Draw accuracy and loss by round into a file."""
-    from fl_app.plots.training_curves import plot_history  # a second to import
+def draw_history(
+    reports: Sequence[RoundReport], path: Path, metrics: Mapping[str, Metric], title: str
+) -> None:
+    """Draw the first metric of the task and the loss by round into a file."""
+    from fl_app.plots.training_curves import Curves, plot_history  # a second to import
 
     central = [report.central for report in reports]
     federated = [report.federated for report in reports]
-    plot_history(
-        rounds=[report.server_round for report in reports],
-        central_accuracy=[score.accuracy if score else None for score in central],
-        central_loss=[score.loss if score else None for score in central],
-        federated_accuracy=[score.accuracy if score else None for score in federated],
-        federated_loss=[score.loss if score else None for score in federated],
-        path=path,
-        title=title,
-    )
+    curves = [
+        Curves(
+            name,
+            metric,
+            [score.value(name) if score else None for score in central],
+            [score.value(name) if score else None for score in federated],
+        )
+        for name, metric in metrics.items()
+    ]
+    plot_history([report.server_round for report in reports], curves, path, title)
 
 
 def _version(package: str) -> str:

@@ -1,6 +1,7 @@
 """Run config -> the strategy: the one of this project with its parts, or one of Flower's."""
 
 from collections.abc import Callable
+from functools import partial
 from logging import WARNING
 from typing import Any
 
@@ -9,19 +10,27 @@ from flwr.common.logger import log
 from flwr.server.strategy import Strategy
 from torch import nn
 
-from fl_app.core.plugins import is_own_strategy, part
+from fl_app.core.errors import ConfigError
+from fl_app.core.plugins import OWN_STRATEGY, is_own_strategy, part
 from fl_app.core.run_config import RunConfig
-from fl_app.data.tensor_dataset import Examples
 from fl_app.experiment.combination import aggregator
-from fl_app.messaging.fit_config import DATASET_KEY, EVALUATE_KEY, ROUND_KEY, RUN_KEY, model_told
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.parameters import get_weights, set_weights
+from fl_app.messaging.fit_config import (
+    DATASET_KEY,
+    EVALUATE_KEY,
+    MEASURES_KEY,
+    ROUND_KEY,
+    RUN_KEY,
+    TRAIN_MEASURES_KEY,
+    model_told,
+)
+from fl_app.messaging.replies import merged_metrics
+from fl_app.tasks.model.federated_model import local_tensors, model_spec
+from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.server_data import ServerData
 from fl_app.training.local_training import evaluate, resolve_device
 from fl_app.training.settings import local_learning_rate, pipeline_settings
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays
-from strategies.core.metrics import weighted_average
 from strategies.core.model_spec import ModelSpec
 from strategies.core.state import ClientStateRounds, StrategyState
 from strategies.flower_strategies import SeededStrategy
@@ -52,19 +61,15 @@ def build_strategy(
     Raises:
         ConfigError: If a part cannot be built.
     """
-    spec = model_spec(model)
+    spec, known = model_spec(model), data.task.metrics
+    local = [held.names[0] for held in local_tensors(model)]
+
+    told: dict[str, Scalar] = {DATASET_KEY: data.name, **model_told(spec), RUN_KEY: run}
 
     def fit_config(server_round: int) -> dict[str, Scalar]:
         received = config.evaluate_with_training and server_round > 1
         clip_norm = {} if private_mean is None else private_mean.instruction()
-        return {
-            **clip_norm,
-            ROUND_KEY: server_round,
-            DATASET_KEY: data.name,
-            **model_told(spec),
-            RUN_KEY: run,
-            EVALUATE_KEY: received,
-        }
+        return {**clip_norm, **told, ROUND_KEY: server_round, EVALUATE_KEY: received}
 
     common: dict[str, Any] = {
         "fraction_fit": config.fraction_fit,
@@ -73,18 +78,24 @@ def build_strategy(
         "min_evaluate_clients": 1,
         "min_available_clients": config.min_fit_clients,
         "initial_parameters": ndarrays_to_parameters(weights or get_weights(model)),
-        "evaluate_fn": None if data.test is None else _evaluation(model, data.test, config.device),
+        "evaluate_fn": _evaluation(data, model, config.device),
         "on_fit_config_fn": fit_config,
-        "on_evaluate_config_fn": lambda _: {DATASET_KEY: data.name, **model_told(spec)},
-        "fit_metrics_aggregation_fn": weighted_average,
-        "evaluate_metrics_aggregation_fn": weighted_average,
+        "on_evaluate_config_fn": lambda _: told,
+        "fit_metrics_aggregation_fn": partial(merged_metrics, TRAIN_MEASURES_KEY, known),
+        "evaluate_metrics_aggregation_fn": partial(merged_metrics, MEASURES_KEY, known),
     }
     if is_own_strategy(config.strategy):
-        parts = _parts(config, spec)
+        parts = _parts(config, spec, remembers=bool(local))
         if private_mean is not None:
             parts["aggregator"] = private_mean
         own: Strategy = part("strategy", config.strategy, **common, **parts)
         return own
+    if local:
+        raise ConfigError(
+            f"run config: strategy = {config.strategy!r} does not tell participants which round "
+            f"counted, so they could not remember what is local to them ({', '.join(local)}); use "
+            f"strategy = {OWN_STRATEGY!r}"
+        )
     strategy: Strategy = part("strategy", config.strategy, **common)
     if not isinstance(strategy, DeltaFedAvg):
         _warn_of_statistics(config.strategy, spec)
@@ -104,12 +115,13 @@ def _warn_of_statistics(strategy: str, model: ModelSpec) -> None:
         log(WARNING, line, strategy, ", ".join(model.statistics))
 
 
-def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:
+def _parts(config: RunConfig, model: ModelSpec, remembers: bool) -> dict[str, Any]:
     """Build what varies in `DeltaFedAvg`."""
     control = None
     if config.scaffold:
         learning_rate = local_learning_rate(config)
         control = ControlVariate(config.num_participants, model.trainable, learning_rate)
+    remembers = remembers or pipeline_settings(config).remembers
     return {
         "seed": config.seed,
         "codec": part("codec", config.codec),
@@ -118,7 +130,7 @@ def _parts(config: RunConfig, model: ModelSpec) -> dict[str, Any]:
         "model": model,
         "server_lr_schedule": part("server-lr-schedule", config.server_lr_schedule),
         "control_variate": control,
-        "client_state_rounds": ClientStateRounds() if pipeline_settings(config).remembers else None,
+        "client_state_rounds": ClientStateRounds() if remembers else None,
         "min_updates": config.min_fit_clients,
         "over_selection": config.over_selection,
     }
@@ -130,15 +142,17 @@ def server_state(strategy: Strategy) -> StrategyState | None:
 
 
 def _evaluation(
-    model: nn.Module, test: Examples, device: str
-) -> Callable[[int, NDArrays, dict[str, Scalar]], tuple[float, dict[str, Scalar]]]:
-    resolved = resolve_device(device)
+    data: ServerData, model: nn.Module, device: str
+) -> Callable[[int, NDArrays, dict[str, Scalar]], tuple[float, dict[str, Scalar]]] | None:
+    test, resolved = data.test, resolve_device(device)
+    if test is None:
+        return None
 
     def evaluate_weights(
         server_round: int, weights: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, dict[str, Scalar]]:
         set_weights(model, weights)
-        result = evaluate(model, test, resolved)
-        return result.loss, {"accuracy": result.accuracy, "num-examples": result.num_examples}
+        result = evaluate(data.task, model, test, resolved)
+        return result.loss, {**result.metrics, "num-examples": result.num_examples}
 
     return evaluate_weights

@@ -1,6 +1,7 @@
 """Who is there: connected nodes become participants with names."""
 
 import time
+from collections.abc import Sequence
 from logging import INFO, WARNING
 
 from flwr.common import GetPropertiesIns, Scalar
@@ -46,14 +47,22 @@ class ClientRegistry:
     some are asked.
     """
 
-    def __init__(self, grid: Grid, client_manager: ClientManager, dataset: str = "") -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        client_manager: ClientManager,
+        dataset: str = "",
+        names: Sequence[str] | None = None,
+    ) -> None:
         """Attach a client manager to a grid.
 
         Args:
             grid: Flower's connection to the nodes.
             client_manager: Where strategies look for participants.
             dataset: The set that the server resolved, for those who say how much they hold.
+            names: The participants' names by partition, where they are not its number.
         """
+        self._names = names
         self._config: dict[str, Scalar] = {DATASET_KEY: dataset} if dataset else {}
         self._grid = grid
         self._client_manager = client_manager
@@ -145,7 +154,9 @@ class ClientRegistry:
         if not set(node_ids) <= expected.keys():
             self._ask(node_ids)
             return
-        probes = sorted(node_ids, key=lambda node_id: int(expected[node_id]))
+        if self._names is not None:
+            expected = {node: self._names[int(number)] for node, number in expected.items()}
+        probes = sorted(node_ids, key=lambda node_id: participant_order(expected[node_id]))
         probes = probes[:: max(1, (len(probes) - 1) // (_PROBES - 1))]
         self._ask(probes)
         believed = all(

@@ -111,10 +111,15 @@ EVALUATE_KEY = "evaluate-received"
 """Whether to evaluate the weights received before training on them."""
 
 
-RECEIVED_LOSS_KEY = "received-loss"
+MEASURES_KEY = "measures"
+"""In an evaluation's metrics: loss and metrics as sums; see `fl_app.core.metrics`."""
 
 
-RECEIVED_ACCURACY_KEY = "received-accuracy"
+TRAIN_MEASURES_KEY = "train-measures"
+"""In the fit metrics: likewise over the last local epoch, as it was trained."""
+
+
+RECEIVED_MEASURES_KEY = "received-measures"
 
 
 RECEIVED_EXAMPLES_KEY = "received-examples"

@@ -1,19 +1,23 @@
 """What participants answer: decoded, and put in the words of the reports."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from logging import WARNING
 from typing import Any, TypeVar
 
+import numpy as np
 from flwr.app import RecordDict
 from flwr.common import Code, EvaluateRes, FitRes, Parameters, Scalar, Status
 from flwr.common.logger import log
 
+from fl_app.core.metrics import LOSS, Metric, Sum, decode, finished, merge
 from fl_app.messaging.fit_config import (
+    MEASURES_KEY,
     PARTICIPANT_KEY,
-    RECEIVED_ACCURACY_KEY,
     RECEIVED_EXAMPLES_KEY,
-    RECEIVED_LOSS_KEY,
+    RECEIVED_MEASURES_KEY,
+    TRAIN_MEASURES_KEY,
 )
 from fl_app.messaging.transport import Reply
 from fl_app.results.records import ParticipantReport, as_number
@@ -72,16 +76,25 @@ def as_exceptions(replies: Sequence[Reply]) -> list[Any]:
 
 
 def describe_one(
-    failure: str | None, reply: Reply, answer: FitRes | None, bytes_up: int, bytes_down: int
+    failure: str | None,
+    reply: Reply,
+    answer: FitRes | None,
+    bytes_up: int,
+    bytes_down: int,
+    known: Mapping[str, Metric],
 ) -> ParticipantReport:
-    """Put what became of one participant's training in the words of the reports."""
+    """Put what became of one participant's training in the words of the reports.
+
+    `known` are the task's metrics.
+    """
     metrics = {} if answer is None else answer.metrics
+    trained = finished(known, sums_in(metrics, TRAIN_MEASURES_KEY, known))
     return ParticipantReport(
         participant=participant_of(reply.proxy),
         failure=failure,
         num_examples=None if answer is None else answer.num_examples,
-        train_loss=as_number(metrics.get("train-loss")),
-        train_accuracy=as_number(metrics.get("train-accuracy")),
+        train_loss=trained.pop(LOSS, None),
+        train_metrics=trained,
         update_norm=as_number(metrics.get("update-norm")),
         train_seconds=as_number(metrics.get("train-seconds")),
         round_trip_seconds=reply.seconds,
@@ -92,10 +105,47 @@ def describe_one(
 
 def evaluation_in(result: FitRes) -> EvaluateRes | None:
     """Return the evaluation of the received model that came with a training's answer."""
-    metrics = result.metrics
-    loss, examples = metrics.get(RECEIVED_LOSS_KEY), metrics.get(RECEIVED_EXAMPLES_KEY)
-    if not isinstance(loss, float) or not isinstance(examples, int):
+    measures = result.metrics.get(RECEIVED_MEASURES_KEY)
+    examples = result.metrics.get(RECEIVED_EXAMPLES_KEY)
+    if not isinstance(measures, str) or not isinstance(examples, int):
         return None
-    accuracy = as_number(metrics.get(RECEIVED_ACCURACY_KEY))
-    found: dict[str, Scalar] = {} if accuracy is None else {"accuracy": accuracy}
-    return EvaluateRes(Status(Code.OK, ""), loss, examples, found)
+    return EvaluateRes(Status(Code.OK, ""), 0.0, examples, {MEASURES_KEY: measures})
+
+
+def sums_in(metrics: Mapping[str, Scalar], key: str, known: Mapping[str, Metric]) -> dict[str, Sum]:
+    """Return what a participant has measured; nothing where it says nothing, or nonsense.
+
+    Args:
+        metrics: What it sent.
+        key: Where it stands.
+        known: The task's metrics; others are not taken in.
+    """
+    if key not in metrics:
+        return {}
+    try:
+        sums = decode(metrics[key])
+    except (ValueError, RecursionError) as error:
+        log(WARNING, "%s of participant %s: %s", key, metrics.get(PARTICIPANT_KEY, "?"), error)
+        return {}
+    return {name: one for name, one in sums.items() if name in known or name == LOSS}
+
+
+def merged_metrics(
+    key: str, known: Mapping[str, Metric], replies: Sequence[tuple[int, Mapping[str, Scalar]]]
+) -> dict[str, Scalar]:
+    """Work out the metrics of all participants together, in the form that Flower's strategies take.
+
+    What does not fit with the others does not count, nor in training what is not finite.
+
+    Args:
+        key: Where the sums stand in what a participant sent.
+        known: The task's metrics.
+        replies: Pairs of number of examples and what a participant sent.
+    """
+    merged: dict[str, Sum] = {}
+    for _, metrics in replies:
+        for name, one in sums_in(metrics, key, known).items():
+            if key == MEASURES_KEY or np.isfinite(one.total).all():
+                with suppress(ValueError):
+                    merged |= merge([{k: v for k, v in merged.items() if k == name}, {name: one}])
+    return dict(finished(known, merged))

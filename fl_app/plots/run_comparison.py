@@ -3,7 +3,8 @@
 Figures are drawn without pyplot, which keeps global state and may want a display.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from fl_app.core.metrics import LOSS, Metric
 from fl_app.results.reader import megabytes_so_far
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 
@@ -24,57 +26,73 @@ _MOST_COUNTS = 25
 _MARKERS = "osD^vP"
 
 Point = tuple[float, float]
+Value = Callable[[ParticipantReport], float | None]
 
 
-def plot_communication(reports: Sequence[RoundReport], path: Path, title: str) -> None:
-    """Draw accuracy and loss by the megabytes sent so far, both ways and by everybody.
+def plot_communication(
+    reports: Sequence[RoundReport], path: Path, metrics: Mapping[str, Metric], title: str
+) -> None:
+    """Draw metrics by the megabytes sent so far, both ways and by everybody.
 
     Args:
         reports: Rounds, ascending.
+        metrics: What to draw, by name: the task's first, and the loss.
         path: PNG file to write; its folder must exist.
         title: Above the picture.
     """
-    figure, (left, right) = _panels(2, title)
+    shown = _first_and_loss(metrics)
+    figure, panels = _panels(len(shown), title)
     megabytes = megabytes_so_far(reports)
     for name, scores, colour, style in (
         ("central: the whole test set", [r.central for r in reports], _CENTRAL, "o-"),
         ("federated: the participants' own", [r.federated for r in reports], _FEDERATED, "s--"),
     ):
-        for axes, values in ((left, _accuracies(scores)), (right, _losses(scores))):
-            _draw_line(axes, _measured(megabytes, values), style, color=colour, label=name)
-    _focus(left)
-    _focus(right)
-    _finish(left, "accuracy", "megabytes sent so far", share=True)
-    _finish(right, "loss", "megabytes sent so far")
-    _legend(figure, left, columns=2)
+        for axes, metric in zip(panels, shown, strict=True):
+            points = _measured(megabytes, _values(scores, metric))
+            _draw_line(axes, points, style, color=colour, label=name)
+    for axes, metric in zip(panels, shown, strict=True):
+        _focus(axes)
+        _finish(axes, metric, "megabytes sent so far", share=metrics[metric].percent)
+    _legend(figure, panels[0], columns=2)
     figure.savefig(path, dpi=150)
 
 
-def plot_participants(reports: Sequence[RoundReport], path: Path, title: str) -> None:
-    """Draw how participants differ: training accuracy and update norm, by round.
+def plot_participants(
+    reports: Sequence[RoundReport], path: Path, metrics: Mapping[str, Metric], title: str
+) -> None:
+    """Draw how participants differ: the first metric in training and the update norm, by round.
 
     A line is the median, a band reaches from the least to the greatest. Up to 12 participants
     have lines of their own. A cross at the bottom, with a count, tells who contributed nothing.
 
     Args:
         reports: Rounds, ascending; those in which nobody was asked to train are left out.
+        metrics: The task's, by name.
         path: PNG file to write; its folder must exist.
         title: Above the picture.
     """
     figure, (left, right) = _panels(2, title)
     trained = [report for report in reports if report.participants]
-    for axes, field in ((left, "train_accuracy"), (right, "update_norm")):
-        _draw_spread(axes, trained, field)
-        _finish(axes, "", "round", share=field == "train_accuracy", whole=True)
+    name, metric = next(iter(metrics.items()))
+    panels: tuple[tuple[Axes, str, bool, Value], ...] = (
+        (left, f"training {name}, last local epoch", metric.percent, partial(_trained, name)),
+        (right, "norm of the update", False, lambda one: one.update_norm),
+    )
+    for axes, heading, share, value in panels:
+        _draw_spread(axes, trained, value)
+        _finish(axes, heading, "round", share=share, whole=True)
         _draw_failures(axes, trained)
-    left.set_title("training accuracy, last local epoch", color=_INK, fontsize=11)
-    right.set_title("norm of the update", color=_INK, fontsize=11)
     _legend(figure, left, columns=4)
     figure.savefig(path, dpi=150)
 
 
-def plot_comparison(runs: Mapping[str, Sequence[RoundReport]], path: Path, title: str) -> None:
-    """Draw several runs: accuracy by round and by megabytes sent, and loss by round.
+def plot_comparison(
+    runs: Mapping[str, Sequence[RoundReport]],
+    path: Path,
+    title: str,
+    metrics: Mapping[str, Metric],
+) -> None:
+    """Draw several runs: the first metric by round and by megabytes sent, and loss by round.
 
     The score is the central one where there is one, else the federated.
 
@@ -82,27 +100,30 @@ def plot_comparison(runs: Mapping[str, Sequence[RoundReport]], path: Path, title
         runs: Rounds, ascending, by the name of the run; the legend keeps the order.
         path: PNG file to write; its folder must exist.
         title: Above the picture.
+        metrics: The runs' metrics, by name; the first is drawn.
     """
+    name, metric = next(iter(metrics.items()))
     figure, (by_round, by_megabyte, loss) = _panels(3, title)
-    for index, (name, reports) in enumerate(runs.items()):
+    for index, (run, reports) in enumerate(runs.items()):
         scores = [report.score for report in reports]
         numbers = [float(report.server_round) for report in reports]
-        accuracies, megabytes = _accuracies(scores), megabytes_so_far(reports)
-        measured = [value for value in accuracies if value is not None]
+        values, megabytes = _values(scores, name), megabytes_so_far(reports)
+        measured = [value for value in values if value is not None]
         look: dict[str, Any] = {
             "color": colormaps["tab10"](index % 10),
             "marker": _MARKERS[index % len(_MARKERS)],
             # Runs may lie on top of each other; a dashed line lets the one below show.
             "linestyle": ("-", "--", "-.", ":")[index % 4],
-            "label": f"{name} (last {measured[-1]:.2%})" if measured else name,
+            "label": f"{run} (last {metric.show(measured[-1])})" if measured else run,
         }
-        _draw_line(by_round, _measured(numbers, accuracies), **look)
-        _draw_line(by_megabyte, _measured(megabytes, accuracies), **look)
-        _draw_line(loss, _measured(numbers, _losses(scores)), **look)
+        _draw_line(by_round, _measured(numbers, values), **look)
+        _draw_line(by_megabyte, _measured(megabytes, values), **look)
+        _draw_line(loss, _measured(numbers, _values(scores, LOSS)), **look)
     for axes in (by_round, by_megabyte, loss):
         _focus(axes)
-    _finish(by_round, "accuracy by round", "round", share=True, whole=True)
-    _finish(by_megabyte, "accuracy by communication", "megabytes sent so far", share=True)
+    share = metric.percent
+    _finish(by_round, f"{name} by round", "round", share=share, whole=True)
+    _finish(by_megabyte, f"{name} by communication", "megabytes sent so far", share=share)
     _finish(loss, "loss by round", "round", whole=True)
     _legend(figure, by_round, columns=3)
     figure.savefig(path, dpi=150)
@@ -115,12 +136,12 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, count))
 
 
-def _accuracies(scores: Sequence[Score | None]) -> list[float | None]:
-    return [score.accuracy if score else None for score in scores]
+def _first_and_loss(metrics: Mapping[str, Metric]) -> list[str]:
+    return list(dict.fromkeys([next(iter(metrics)), LOSS]))
 
 
-def _losses(scores: Sequence[Score | None]) -> list[float | None]:
-    return [score.loss if score else None for score in scores]
+def _values(scores: Sequence[Score | None], metric: str) -> list[float | None]:
+    return [score.value(metric) if score else None for score in scores]
 
 
 def _measured(x: Sequence[float], y: Sequence[float | None]) -> list[Point]:
@@ -173,12 +194,12 @@ def _legend(figure: Figure, axes: Axes, columns: int) -> None:
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 
-def _draw_spread(axes: Axes, reports: Sequence[RoundReport], field: str) -> None:
+def _draw_spread(axes: Axes, reports: Sequence[RoundReport], value_of: Value) -> None:
     lines: dict[str, list[Point]] = {}
     rounds: list[float] = []
     values: list[list[float]] = []  # of each round
     for report in reports:
-        known = {p.participant: _value(p, field) for p in report.participants}
+        known = {p.participant: _finite(value_of(p)) for p in report.participants}
         for name, value in known.items():
             if value is not None:
                 lines.setdefault(name, []).append((report.server_round, value))
@@ -198,8 +219,11 @@ def _draw_spread(axes: Axes, reports: Sequence[RoundReport], field: str) -> None
     _draw_line(axes, points, "o-", color=_CENTRAL, lw=2, label="median")
 
 
-def _value(participant: ParticipantReport, field: str) -> float | None:
-    value: float | None = getattr(participant, field)
+def _trained(metric: str, participant: ParticipantReport) -> float | None:
+    return participant.train_loss if metric == LOSS else participant.train_metrics.get(metric)
+
+
+def _finite(value: float | None) -> float | None:
     return value if value is not None and np.isfinite(value) else None
 
 

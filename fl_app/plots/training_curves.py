@@ -3,7 +3,8 @@
 Figures are drawn without pyplot, which keeps global state and may want a display.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from fl_app.core.metrics import Metric
+
 _MOST_BARS = 40
 _INK = "#333333"
 _CENTRAL, _FEDERATED = "#1f5fa8", "#d9730d"
 
 
 def plot_label_distribution(
-    counts: npt.NDArray[np.int64], class_names: Sequence[str], path: Path, title: str
+    counts: npt.NDArray[np.int64],
+    class_names: Sequence[str],
+    path: Path,
+    title: str,
+    participants: Sequence[str] | None = None,
 ) -> None:
     """Draw how many examples of each class every participant holds.
 
@@ -31,77 +38,82 @@ def plot_label_distribution(
         class_names: One per column.
         path: PNG file to write; its folder must exist.
         title: Above the picture.
+        participants: Their names, where they are not 0, 1, ...
 
     Raises:
         ValueError: If `counts` is empty, or is not a table with one column per class name.
     """
     if counts.ndim != 2 or not counts.size or counts.shape[1] != len(class_names):
         raise ValueError(f"counts {counts.shape} do not fit {len(class_names)} class names")
-    participants = len(counts)
-    bars = participants <= _MOST_BARS
-    height = 1.6 + 0.3 * max(participants, 8) if bars else 7.0
+    bars = len(counts) <= _MOST_BARS
+    height = 1.6 + 0.3 * max(len(counts), 8) if bars else 7.0
     figure, axes = _figure(9.0, height, title)
     if bars:
         _draw_bars(axes, counts, class_names)
     else:
         _draw_heat_map(figure, axes, counts, class_names)
+    if bars and participants is not None:
+        axes.set_yticks(np.arange(len(counts)), participants)
     axes.set_ylabel("participant", color=_INK)
     figure.savefig(path, dpi=150)
 
 
-def plot_history(
-    rounds: Sequence[int],
-    central_accuracy: Sequence[float | None],
-    central_loss: Sequence[float | None],
-    federated_accuracy: Sequence[float | None],
-    federated_loss: Sequence[float | None],
-    path: Path,
-    title: str,
-) -> None:
-    """Draw accuracy and loss by round, in two panels.
+@dataclass(frozen=True)
+class Curves:
+    """One metric by round.
+
+    Attributes:
+        name: The metric.
+        metric: What its numbers mean.
+        central: On the whole test set, one value per round; `None` where not measured.
+        federated: Over the participants' own test examples, likewise.
+    """
+
+    name: str
+    metric: Metric
+    central: Sequence[float | None]
+    federated: Sequence[float | None]
+
+
+def plot_history(rounds: Sequence[int], curves: Sequence[Curves], path: Path, title: str) -> None:
+    """Draw metrics by round, a panel for each.
 
     The scale is that of the trained rounds, where the differences are; an initial model that is
     off the scale is told in words.
 
     Args:
         rounds: Round numbers, ascending; 0 is the initial model.
-        central_accuracy: On the whole test set, in [0, 1]; None where not measured.
-        central_loss: Mean per example; None where not measured.
-        federated_accuracy: Over the participants' own test examples, likewise.
-        federated_loss: Likewise.
+        curves: What was measured, at least one.
         path: PNG file to write; its folder must exist.
         title: Above the picture.
 
     Raises:
         ValueError: If a sequence is not as long as `rounds`.
     """
-    figure = Figure(figsize=(11.0, 4.4), layout="constrained")
+    figure = Figure(figsize=(5.5 * max(2, len(curves)), 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=_INK, fontsize=13)
-    left, right = figure.subplots(1, 2)
-    _draw_curves(left, rounds, central_accuracy, federated_accuracy)
-    _focus(left, "{:.1%}")
-    left.set_title(_panel_title("accuracy", central_accuracy, federated_accuracy, "{:.2%}"))
-    left.yaxis.set_major_formatter(PercentFormatter(1.0))
-    _draw_curves(right, rounds, central_loss, federated_loss)
-    _focus(right, "{:.2f}")
-    right.set_title(_panel_title("loss", central_loss, federated_loss, "{:.4f}"))
-    handles, names = left.get_legend_handles_labels()
+    panels = np.atleast_1d(figure.subplots(1, len(curves)))
+    for axes, one in zip(panels, curves, strict=True):
+        _draw_curves(axes, rounds, one.central, one.federated)
+        _focus(axes, one.metric.show)
+        axes.set_title(_panel_title(one))
+        if one.metric.percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, names = panels[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def _panel_title(
-    what: str, central: Sequence[float | None], federated: Sequence[float | None], form: str
-) -> str:
+def _panel_title(curves: Curves) -> str:
     """Name the panel and the last measured values, which a reader wants most."""
     last = [
-        f"{name} {form.format(measured[-1])}"
-        for name, values in (("central", central), ("federated", federated))
+        f"{name} {curves.metric.show(measured[-1])}"
+        for name, values in (("central", curves.central), ("federated", curves.federated))
         if (measured := [value for value in values if value is not None])
     ]
-    return f"{what} (last: {', '.join(last)})" if last else what
+    return f"{curves.name} (last: {', '.join(last)})" if last else curves.name
 
 
 def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
@@ -150,7 +162,8 @@ def _draw_bars(axes: Axes, counts: npt.NDArray[np.int64], class_names: Sequence[
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("examples", color=_INK)
-    axes.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    if len(class_names) > 1:
+        axes.legend(title="class", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
 def _draw_heat_map(
@@ -194,7 +207,7 @@ def _draw_curves(
     axes.set_xlabel("round", color=_INK)
 
 
-def _focus(axes: Axes, form: str) -> None:
+def _focus(axes: Axes, show: Callable[[float], str]) -> None:
     points = [point for line in axes.get_lines() for point in np.asarray(line.get_xydata())]
     trained = [y for x, y in points if x > 0 and np.isfinite(y)]
     if len(trained) < 2:
@@ -205,5 +218,5 @@ def _focus(axes: Axes, form: str) -> None:
     for x, y in points:
         if x == 0 and not low <= y <= high:
             where, va = (0.03, "bottom") if y < low else (0.97, "top")
-            note = f"round 0: {form.format(y)}, off the scale"
+            note = f"round 0: {show(y)}, off the scale"
             axes.text(0.98, where, note, transform=axes.transAxes, ha="right", va=va, fontsize=8)

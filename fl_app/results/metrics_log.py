@@ -9,7 +9,13 @@ from typing import Any
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 
 SCHEMA_VERSION = 1
-_NOT_ALWAYS_THERE = ("epsilon", "clip_norm", "unchanged")  # earlier releases did not write them
+_SCORES = ("central", "federated")
+_NOT_ALWAYS_THERE = (
+    "epsilon",
+    "clip_norm",
+    "unchanged",
+    "train_metrics",
+)  # earlier releases did not write them
 
 
 def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
@@ -21,6 +27,9 @@ def round_rows(report: RoundReport) -> Iterator[dict[str, Any]]:
     """
     fields = dataclasses.asdict(report)
     participants = fields.pop("participants")
+    for name in _SCORES:
+        score = getattr(report, name)
+        fields[name] = None if score is None else score.as_row()
     head = {"schema": SCHEMA_VERSION, "kind": "round", "seconds": report.seconds}
     yield finite_or_null(head | fields)
     for participant in participants:
@@ -59,20 +68,15 @@ def decode_rounds(lines: Iterable[str]) -> list[RoundReport]:
 
 
 def _decode_round(row: dict[str, Any]) -> RoundReport:
-    scores = {name: _decode_score(row[name]) for name in ("central", "federated")}
+    scores = {name: row[name] and Score.from_row(row[name]) for name in _SCORES}
     report: RoundReport = _decode(RoundReport, row | scores | {"participants": ()})
     return report
 
 
-def _decode_score(row: dict[str, Any] | None) -> Score | None:
-    if row is None:
-        return None
-    loss = math.nan if row["loss"] is None else row["loss"]  # was not finite
-    return Score(**(row | {"loss": loss}))
-
-
 def _decode(report_class: Any, row: dict[str, Any]) -> Any:  # noqa: ANN401 - one of two classes
     names = [field.name for field in dataclasses.fields(report_class)]
+    if row.get("train_accuracy") is not None:  # as earlier releases wrote it
+        row = row | {"train_metrics": {"accuracy": row["train_accuracy"]}}
     return report_class(
         **{name: row[name] for name in names if name in row or name not in _NOT_ALWAYS_THERE}
     )

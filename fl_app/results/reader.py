@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_app.core.errors import UserError
+from fl_app.core.metrics import LOSS, LOSS_METRIC, Metric
+from fl_app.core.plugins import DEFAULT_TASK
 from fl_app.results.metrics_log import decode_rounds
 from fl_app.results.records import ParticipantReport, RoundReport
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import, and most readers want no model
     from torch import nn
+
+    from fl_app.tasks.task import Task
 
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.jsonl", "summary.json"
 MODEL, BEST_MODEL = "model.safetensors", "best.safetensors"
@@ -49,6 +53,17 @@ class RunResults:
     def dataset(self) -> str:
         """The name of the data set in use."""
         return str(self.run_config.get("dataset", "unknown"))
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """The metrics of the task by name, the loss last; runs of earlier releases had these two.
+
+        Their values are in the rounds: what stands here says which are better, and how to show
+        them.
+        """
+        found = self.config.get("metrics") or {"accuracy": {"better": "higher", "percent": True}}
+        known = {n: Metric(m["better"], bool(m["percent"])) for n, m in found.items()}
+        return {**known, LOSS: LOSS_METRIC}
 
     @property
     def reason(self) -> str:
@@ -178,9 +193,17 @@ def which_model(file: Path, metadata: Mapping[str, str]) -> str:
 
 
 def load_model(
-    path: Path, best: bool = False, architecture: str | None = None
+    path: Path, best: bool = False, architecture: str | None = None, task: str | None = None
 ) -> tuple["nn.Module", dict[str, str]]:
-    """Load a model that a run has saved.
+    """Load a model that a run has saved; see `load_task_model`."""
+    _, model, metadata = load_task_model(path, best, architecture, task)
+    return model, metadata
+
+
+def load_task_model(
+    path: Path, best: bool = False, architecture: str | None = None, task: str | None = None
+) -> tuple["Task", "nn.Module", dict[str, str]]:
+    """Load a model that a run has saved, with its task.
 
     What is not in the file, such as the integer buffers in one of an earlier version, is that of a
     freshly built model.
@@ -190,37 +213,52 @@ def load_model(
         best: Take a run's best model and not its final one.
         architecture: What it is a model of, as the run config's `model` would say. A file may
             come from anybody, so of itself it can name a registered model only, and no code.
+        task: Likewise what the run config's `task` would say.
 
     Returns:
-        The model on the CPU, and the file's metadata: `model`, and mostly `dataset`.
+        The task, the model on the CPU, and the file's metadata: `task`, `model`, mostly `dataset`.
 
     Raises:
         UserError: If there is no model, the file is damaged, or what it holds differs from
-            the registered model in names, shapes or dtypes; the message says where.
+            the model of the task in names, shapes or dtypes; the message says where.
     """
-    from fl_app.tasks.parameters import load_state, state_arrays
-    from fl_app.tasks.registry import build_model
-    from strategies.registry import PartError, is_path
+    from fl_app.tasks.model.parameters import load_state, state_arrays
+    from fl_app.tasks.registry import build_task, initial_model
+    from strategies.registry import PartError
 
     file = model_file(path, best)
     arrays, metadata = _read_tensors(file)
     if "model" not in metadata:
         raise UserError(f"{file} does not say what model it is of: its metadata has no 'model'")
-    kind = architecture or metadata["model"]
+    kind = task or metadata.get("task", DEFAULT_TASK)
+    settings = json.loads(metadata.get("task-settings", "{}"))
+    settings |= {"model": architecture or metadata["model"]}
     try:
-        if architecture is None and is_path("model", kind):
-            raise UserError(
-                f"it is of the model {kind!r}, which is code of yours; to run that code, say so "
-                "with --architecture"
-            )
-        model = build_model(kind, seed=0)
+        _refuse_code("task", kind, "--task", said=task is not None)
+        if kind == DEFAULT_TASK:
+            said = architecture is not None
+            _refuse_code("model", settings["model"], "--architecture", said)
+        built = build_task(kind, settings)
+        model = initial_model(built, seed=0)
     except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error
     expected = state_arrays(model)
     if differences := list(_differences(arrays, expected)):
-        raise UserError(f"{file} does not fit the model {kind!r}: {'; '.join(differences)}")
+        of = settings["model"] if kind == DEFAULT_TASK else kind
+        raise UserError(f"{file} does not fit the model {of!r}: {'; '.join(differences)}")
     load_state(model, arrays)
-    return model, metadata
+    return built, model, metadata
+
+
+def _refuse_code(kind: str, text: str, option: str, said: bool) -> None:
+    """Refuse to run code that a file names and the user does not."""
+    from strategies.registry import is_path
+
+    if not said and is_path(kind, text):
+        raise UserError(
+            f"it is of the {kind} {text!r}, which is code of yours; to run that code, say so with "
+            f"{option}"
+        )
 
 
 def _read_tensors(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

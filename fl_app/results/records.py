@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,14 +11,33 @@ class Score:
     """Result of an evaluation over `num_examples` examples.
 
     Attributes:
-        loss: Mean negative log-likelihood, in nats.
-        accuracy: Share classified right, or `None` where nobody reported it.
+        loss: Mean loss, in nats where it is a log-likelihood.
+        metrics: The task's other metrics by name; what nobody reported is not there.
         num_examples: Number of examples; 0 where unknown.
     """
 
     loss: float
-    accuracy: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     num_examples: int = 0
+
+    def value(self, metric: str) -> float | None:
+        """Return the loss or another metric; `None` where it was not measured."""
+        return self.loss if metric == "loss" else self.metrics.get(metric)
+
+    def as_row(self) -> dict[str, Any]:
+        """Return it as it is written: `loss`, `num_examples`, and every metric by its name."""
+        return {"loss": self.loss, **self.metrics, "num_examples": self.num_examples}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "Score":
+        """Undo `as_row`; a loss that is null was not finite."""
+        metrics = {
+            name: value
+            for name, value in row.items()
+            if name not in ("loss", "num_examples") and value is not None
+        }
+        loss = math.nan if row["loss"] is None else row["loss"]
+        return cls(loss, metrics, row["num_examples"])
 
 
 @dataclass(frozen=True, slots=True)  # kept for every participant of every round
@@ -28,8 +48,8 @@ class ParticipantReport:
         participant: Its name.
         failure: Why it contributed nothing, or `None`.
         num_examples: Number of examples trained on; 1 where privacy is on, which hides it.
-        train_loss: Mean loss over the last local epoch, in nats.
-        train_accuracy: Accuracy over the last local epoch.
+        train_loss: Mean loss over the last local epoch.
+        train_metrics: The task's other metrics over the last local epoch.
         update_norm: Euclidean norm of its delta.
         train_seconds: Time it spent in training.
         round_trip_seconds: From sending the instruction to receiving the reply.
@@ -41,7 +61,7 @@ class ParticipantReport:
     failure: str | None = None
     num_examples: int | None = None
     train_loss: float | None = None
-    train_accuracy: float | None = None
+    train_metrics: Mapping[str, float] = field(default_factory=dict)
     update_norm: float | None = None
     train_seconds: float | None = None
     round_trip_seconds: float | None = None
@@ -61,7 +81,7 @@ class RoundReport:
         central: Evaluation on the server's test set, if it has one.
         federated: Evaluation by the participants on their own test examples, if asked for.
         train_loss: Mean training loss over the participants' examples.
-        train_accuracy: Mean training accuracy over the participants' examples.
+        train_metrics: The task's other metrics over them, as they were trained.
         epsilon: What the run has spent of privacy with this round, where it is on.
         clip_norm: The norm that deltas were clipped to, where privacy is on.
         participants: Everybody who was asked to train.
@@ -78,7 +98,7 @@ class RoundReport:
     central: Score | None = None
     federated: Score | None = None
     train_loss: float | None = None
-    train_accuracy: float | None = None
+    train_metrics: Mapping[str, float] = field(default_factory=dict)
     epsilon: float | None = None
     clip_norm: float | None = None
     participants: tuple[ParticipantReport, ...] = ()
@@ -120,6 +140,12 @@ def names_by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
     return names
+
+
+def as_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """Return the metrics of Flower's that are numbers, but the loss, as floats."""
+    numbers = {name: as_number(value) for name, value in metrics.items() if name != "loss"}
+    return {name: value for name, value in numbers.items() if value is not None}
 
 
 def as_number(metric: object) -> float | None:

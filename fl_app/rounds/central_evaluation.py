@@ -4,7 +4,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fl_app.results.records import Score, as_number
+from fl_app.results.records import Score, as_numbers
 from fl_app.rounds.round_strategy import RoundStrategy
 from strategies.core.npy import GlobalWeights
 
@@ -40,10 +40,7 @@ class CentralEvaluation:
         if evaluated is None:
             return CentralScore(None, 0.0)
         loss, metrics = evaluated
-        examples = metrics.get("num-examples")
-        score = Score(
-            loss=loss,
-            accuracy=as_number(metrics.get("accuracy")),
-            num_examples=examples if isinstance(examples, int) else 0,
-        )
+        examples = metrics.pop("num-examples", 0)
+        count = examples if isinstance(examples, int) else 0
+        score = Score(loss, as_numbers(metrics), count)
         return CentralScore(score, time.monotonic() - start)

@@ -1,7 +1,7 @@
 """The phases of a round: training and evaluation by the participants."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from logging import WARNING
 from typing import cast
@@ -13,6 +13,7 @@ from flwr.server.client_manager import ClientManager
 from flwr.server.client_proxy import ClientProxy
 from flwr.serverapp import Grid
 
+from fl_app.core.metrics import LOSS, Metric
 from fl_app.messaging.flower_compat import (
     GridClientProxy,
     evaluateins_to_recorddict,
@@ -30,7 +31,7 @@ from fl_app.messaging.replies import (
     without_parameters,
 )
 from fl_app.messaging.transport import Instruction, MessageType, Reply, exchange
-from fl_app.results.records import ParticipantReport, Score, as_number
+from fl_app.results.records import ParticipantReport, Score, as_number, as_numbers
 from fl_app.rounds.round_results import AggregateResult, EvaluateResult, TrainResult
 from fl_app.rounds.round_strategy import RoundStrategy
 from fl_app.secure_aggregation.flower_workflow import Configured
@@ -54,6 +55,7 @@ class Phases:
         strategy: RoundStrategy,
         deadline: float | None = None,
         secure: SecureSettings | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         """Set up.
 
@@ -63,7 +65,9 @@ class Phases:
             strategy: Samples, aggregates, and averages what participants report.
             deadline: Seconds after which a phase goes on without those still missing.
             secure: How updates are aggregated under masks; `None` if they are not.
+            metrics: The task's, by name.
         """
+        self._metrics = metrics or {}
         self._grid = grid
         self._client_manager = client_manager
         self._strategy = strategy
@@ -148,8 +152,8 @@ class Phases:
         return AggregateResult(
             weights=new_weights,
             participants=self._describe(trained),
-            train_loss=as_number(metrics.get("train-loss")),
-            train_accuracy=as_number(metrics.get("train-accuracy")),
+            train_loss=as_number(metrics.get(LOSS)),
+            train_metrics=as_numbers(metrics),
             epsilon=None if spent is None else spent.epsilon,
             clip_norm=None if before is None else before.clip_norm,
             seconds=trained.seconds + time.monotonic() - start,
@@ -202,7 +206,8 @@ class Phases:
         score = None
         if loss is not None:
             examples = sum(result.num_examples for _, result in usable)
-            score = Score(loss, as_number(metrics.get("accuracy")), examples)
+            exact = as_number(metrics.get(LOSS))
+            score = Score(loss if exact is None else exact, as_numbers(metrics), examples)
         return EvaluateResult(score, failed, bytes_down)
 
     def _exchange(
@@ -231,7 +236,7 @@ class Phases:
             name = participant_of(reply.proxy)
             failure = reply.failure or rejections.get(name)
             up, down = trained.bytes_up.get(name, 0), trained.bytes_down[name]
-            reports.append(describe_one(failure, reply, answers.get(name), up, down))
+            reports.append(describe_one(failure, reply, answers.get(name), up, down, self._metrics))
         return tuple(sorted(reports, key=lambda report: participant_order(report.participant)))
 
 

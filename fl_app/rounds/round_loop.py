@@ -2,14 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from flwr.serverapp import Grid
 
+from fl_app.core.metrics import Metric
 from fl_app.messaging.client_registry import ClientRegistry
 from fl_app.messaging.flower_compat import LegacyContext
 from fl_app.results.records import RoundReport
@@ -55,6 +56,8 @@ class WorkflowSettings:
             receive it to train on: one message less, see `FederatedWorkflow`.
         dataset: The set that the server resolved, where participants have to know it.
         secure: How updates are aggregated under masks; `None` if they are not.
+        names: The participants' names by partition, where they have any.
+        metrics: The task's, by name.
     """
 
     num_participants: int
@@ -64,6 +67,8 @@ class WorkflowSettings:
     evaluate_with_training: bool = False
     dataset: str = ""
     secure: SecureSettings | None = None
+    names: Sequence[str] | None = None
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
 class FederatedWorkflow:
@@ -119,8 +124,10 @@ class FederatedWorkflow:
     ) -> str:
         """Evaluate the initial model, wait for the participants, and go through the rounds."""
         settings, manager = self._settings, context.client_manager
-        participants = ClientRegistry(grid, manager, settings.dataset)
-        phases = Phases(grid, manager, strategy, settings.round_deadline, settings.secure)
+        participants = ClientRegistry(grid, manager, settings.dataset, settings.names)
+        phases = Phases(
+            grid, manager, strategy, settings.round_deadline, settings.secure, settings.metrics
+        )
         initial_parameters = strategy.flower.initialize_parameters(client_manager=manager)
         if initial_parameters is None:
             raise ValueError("the strategy has no initial_parameters; the server sets them")
@@ -206,7 +213,7 @@ def _aggregate(
         unchanged=fit.unchanged,
         relative_update=_relative_update(weights, new_weights),
         train_loss=fit.train_loss,
-        train_accuracy=fit.train_accuracy,
+        train_metrics=fit.train_metrics,
         epsilon=fit.epsilon,
         clip_norm=fit.clip_norm,
         participants=fit.participants,

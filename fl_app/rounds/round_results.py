@@ -1,5 +1,6 @@
 """What the phases of a round come to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from flwr.common import FitRes
@@ -43,7 +44,7 @@ class AggregateResult:
         unchanged: Why it does.
         participants: Everybody who was asked, sorted.
         train_loss: Mean training loss over the examples of those whose update counted.
-        train_accuracy: Likewise.
+        train_metrics: The task's other metrics, likewise.
         epsilon: What is spent of privacy, where it is on.
         clip_norm: The norm that deltas were clipped to, where it is on.
         seconds: Wall-clock time, aggregation included.
@@ -52,7 +53,7 @@ class AggregateResult:
     weights: GlobalWeights | None
     participants: tuple[ParticipantReport, ...]
     train_loss: float | None
-    train_accuracy: float | None
+    train_metrics: Mapping[str, float]
     epsilon: float | None
     clip_norm: float | None
     seconds: float

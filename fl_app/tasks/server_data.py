@@ -1,24 +1,29 @@
 """What the server knows of the data: a test set and who holds what, or nothing at all."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fl_app.core.errors import ConfigError
-from fl_app.core.paths import resolve_data_dir
-from fl_app.core.plugins import OWN_DATA
+from fl_app.core.plugins import NATURAL, OWN_DATA
 from fl_app.core.run_config import RunConfig
-from fl_app.data.datasets import Dataset, load_dataset, resolve_dataset
-from fl_app.data.partition import label_counts, partition_digest, partition_indices
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.model_outputs import check_model
-from fl_app.tasks.registry import build_model
-from fl_app.tasks.settings import own_images, partition_spec
+from fl_app.data.partition import label_counts, partition_digest
+from fl_app.data.tensor_dataset import Batch, BatchedExamples
+from fl_app.tasks.checks import check_task
+from fl_app.tasks.common_data import (
+    CommonData,
+    load_common_data,
+    parts_of,
+    resolve_name,
+    training_parts,
+)
+from fl_app.tasks.registry import initial_model, task_of
+from fl_app.tasks.settings import partition_spec
+from fl_app.tasks.task import Task
 
-_IMAGES_TO_TRY = 4
+_EXAMPLES_TO_TRY = 4
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,17 @@ class Partition:
     """Who holds which examples of a set that everybody could load.
 
     Attributes:
-        counts: int64 [participants, classes], examples of each class.
+        counts: int64 [participants, classes], examples of each class; one column where there are
+            no classes.
+        label_names: One per column.
         sha256: Identifies the partition.
+        names: The participants' names, where they have any.
     """
 
     counts: NDArray[np.int64]
+    label_names: Sequence[str]
     sha256: str
+    names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,22 +51,16 @@ class ServerData:
     Attributes:
         name: The data set in use, as in the run config but not `auto`; `own` where every
             participant brings its own.
-        class_names: The names of the classes, by label.
-        mean: Subtracted from pixels in [0, 1].
-        std: Divided by after that.
-        image_shape: (C, H, W) of the images.
-        light_on_dark: Whether all pictures are light on a dark background.
+        task: What is learned of it.
+        metadata: What a saved model must say so that others can use it.
         test: The server's test set, if it has one.
         partition: Who holds what, if the server decides that.
     """
 
     name: str
-    class_names: Sequence[str]
-    mean: float
-    std: float
-    image_shape: tuple[int, int, int]
-    light_on_dark: bool = False
-    test: Examples | None = None
+    task: Task
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    test: BatchedExamples | None = None
     partition: Partition | None = None
 
 
@@ -66,49 +70,52 @@ def load_server_data(config: RunConfig) -> ServerData:
     Raises:
         UserError: If the set is missing or damaged, or cannot be partitioned as asked.
     """
-    if config.dataset == OWN_DATA:
-        names, shape = own_images(config)
-        return ServerData(OWN_DATA, names, config.image_mean, config.image_std, shape)
-    data_dir = resolve_data_dir(config.data_dir)
-    name = resolve_dataset(config.dataset, data_dir)
-    dataset = load_dataset(name, data_dir)
-    labels = dataset.train.labels.numpy()
-    parts = partition_indices(labels, partition_spec(config))
-    counts = label_counts(labels, parts, len(dataset.class_names))
+    name = resolve_name(config)
+    if name == OWN_DATA:
+        task = task_of(config)
+        task.check_own_data()
+        return ServerData(name, task, task.metadata())
+    common = load_common_data(config, name)
     return ServerData(
         name=name,
-        class_names=dataset.class_names,
-        mean=dataset.mean,
-        std=dataset.std,
-        image_shape=_shape_of(dataset),
-        light_on_dark=dataset.light_on_dark,
-        test=dataset.test,
-        partition=Partition(counts, partition_digest(parts)),
+        task=common.task,
+        metadata={**common.task.metadata(), **common.data.metadata},
+        test=common.data.test if len(common.data.test) else None,
+        partition=_partition(common, config, name),
     )
 
 
+def _partition(common: CommonData, config: RunConfig, name: str) -> Partition:
+    spec, names = partition_spec(config), None
+    if spec.name == NATURAL:
+        found = parts_of(config, name)
+        parts, names = found.train, found.names
+    else:
+        parts = training_parts(common, spec)
+    labels, label_names = common.train_labels, common.data.label_names
+    if labels is None:
+        counts = np.array([[len(part)] for part in parts], np.int64)
+        return Partition(counts, ("examples",), partition_digest(parts), names)
+    classes = max(len(label_names), int(labels.max()) + 1)
+    label_names = [*label_names, *map(str, range(len(label_names), classes))]
+    counts = label_counts(labels, parts, classes)
+    return Partition(counts, label_names, partition_digest(parts), names)
+
+
 def check_model_fits(config: RunConfig, data: ServerData) -> None:
-    """Let the model that a run will train classify a few images of the kind that it will see.
+    """Let the model that a run will train work on a few examples of the kind that it will see.
 
     Raises:
         ModelError: If it cannot be trained on them; says what differs and what to change.
     """
-    if data.test is not None:
-        images = data.test.images[:_IMAGES_TO_TRY]
-    else:
-        generator = torch.Generator().manual_seed(0)
-        images = torch.randn((_IMAGES_TO_TRY, *data.image_shape), generator=generator)
+    batch = data.task.sample_batch() if data.test is None else _first(data.task, data.test)
+    if batch is None:
+        return
     # A model of its own: whatever a forward pass does to one, the run begins with a fresh one.
-    model = build_model(config.model, config.seed)
-    check_model(model, config.model, images, len(data.class_names), data.name)
+    check_task(data.task, initial_model(data.task, config.seed, config.local_parameters), batch)
 
 
-def _shape_of(dataset: Dataset) -> tuple[int, int, int]:
-    images = dataset.test.images
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ConfigError(
-            f"run config: the images of dataset = {dataset.name!r} are {images.dtype} of shape "
-            f"{list(images.shape)}; they must be float32 [images, channels, height, width]"
-        )
-    channels, height, width = images.shape[1:]
-    return channels, height, width
+def _first(task: Task, examples: BatchedExamples) -> Batch:
+    count = min(_EXAMPLES_TO_TRY, len(examples))
+    few = examples.select(torch.arange(count))
+    return next(few.batches(None, [count], task.collate, torch.device("cpu")))

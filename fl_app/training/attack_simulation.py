@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from fl_app.core.plugins import HONEST, part
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import BatchedExamples
+from fl_app.tasks.task import Task
 from fl_app.training.local_training import LocalUpdate
 from strategies.attacks import Adversary, Scene, draw_adversaries
 from strategies.core.client_update import Arrays
@@ -29,11 +29,14 @@ class Attacker:
     adversary: Adversary
     scene: Scene
 
-    def poisoned(self, examples: Examples, model: nn.Module) -> Examples:
-        """Return the examples that it trains on."""
-        num_classes = getattr(model, "num_classes", None) or int(examples.labels.max()) + 1
-        labels = self.adversary.poison_labels(examples.labels.numpy(), num_classes)
-        return Examples(examples.images, torch.from_numpy(labels))
+    def poisoned(self, task: Task, examples: BatchedExamples, model: nn.Module) -> BatchedExamples:
+        """Return the examples that it trains on; without classes it leaves them as they are."""
+        labels = task.partition_labels(examples)
+        if labels is None:
+            return examples
+        num_classes = getattr(model, "num_classes", None) or int(labels.max()) + 1
+        lies = self.adversary.poison_labels(labels, num_classes)
+        return examples if lies is labels else task.with_labels(examples, lies)
 
     def poison_update(self, update: LocalUpdate, weights: Sequence[NDArray[Any]]) -> LocalUpdate:
         """Return the update that it sends instead."""

@@ -32,6 +32,9 @@ _CONTROL = "control/"
 _RESIDUAL = "residual/"
 
 
+_LOCAL = "local/"
+
+
 @dataclass(frozen=True)
 class ClientState:
     """What a participant takes from one round that it is in to the next.
@@ -39,15 +42,19 @@ class ClientState:
     Attributes:
         control: SCAFFOLD's `c_i`, one array per travelling tensor; `None` is 0.
         residual: What the codec has dropped so far, likewise; `None` is 0.
+        local: The parameters and statistics that do not travel, one array each; `None` are those
+            of a freshly built model.
     """
 
     control: Arrays | None = None
     residual: Arrays | None = None
+    local: Arrays | None = None
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as named arrays, for a file."""
         named: dict[str, NDArray[Any]] = {}
-        for prefix, arrays in ((_CONTROL, self.control), (_RESIDUAL, self.residual)):
+        parts = ((_CONTROL, self.control), (_RESIDUAL, self.residual), (_LOCAL, self.local))
+        for prefix, arrays in parts:
             named |= {f"{prefix}{index:06d}": array for index, array in enumerate(arrays or [])}
         return named
 
@@ -58,7 +65,7 @@ class ClientState:
         def starting_with(prefix: str) -> Arrays | None:
             return [named[name] for name in sorted(named) if name.startswith(prefix)] or None
 
-        return cls(starting_with(_CONTROL), starting_with(_RESIDUAL))
+        return cls(*map(starting_with, (_CONTROL, _RESIDUAL, _LOCAL)))
 
 
 class StateError(UserError):

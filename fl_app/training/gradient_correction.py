@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fl_app.tasks.federated_model import trained_parameters
-from fl_app.tasks.parameters import as_tensors
+from fl_app.tasks.model.federated_model import local_tensors, trained_parameters
+from fl_app.tasks.model.parameters import as_tensors
 from strategies.core.client_update import Arrays
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -38,23 +38,30 @@ class LocalCorrection:
         if self.mu == 0 and self.drift is None:
             return None
         parameters = trained_parameters(model)
+        local = {held.names[0] for held in local_tensors(model)}
         start = [p.detach().clone() for p in parameters.values()] if self.mu else None
         drift = None
         if self.drift is not None:
             by_name = as_tensors(model, self.drift)
-            drift = [torch.empty_like(p) for p in parameters.values()]  # in the layout of p
+            drift = [torch.zeros_like(p) for p in parameters.values()]  # in the layout of p
             for tensor, name in zip(drift, parameters, strict=True):
-                tensor.copy_(by_name[name])
-        return RoundCorrection(self.mu, start, drift)
+                if name not in local:
+                    tensor.copy_(by_name[name])
+        federated = [name not in local for name in parameters] if local else None
+        return RoundCorrection(self.mu, start, drift, federated)
 
 
 @dataclass(frozen=True)
 class RoundCorrection:
-    """A correction with its tensors on the device, one per trained parameter."""
+    """A correction with its tensors on the device, one per trained parameter.
+
+    `federated` tells which of them travel; `None`: all. What is local is not pulled back.
+    """
 
     mu: float
     start: list[Tensor] | None
     drift: list[Tensor] | None
+    federated: list[bool] | None = None
 
     def applied_to(self, gradients: Tensors, parameters: Tensors) -> Tensors:
         """Return the corrected gradients of a step.
@@ -66,6 +73,9 @@ class RoundCorrection:
             gradients = torch._foreach_add(gradients, self.drift)
         if self.start is not None:
             moved = torch._foreach_sub(parameters, self.start)
+            if self.federated is not None:
+                pairs = zip(moved, self.federated, strict=True)
+                moved = tuple(m if f else m * 0 for m, f in pairs)
             gradients = torch._foreach_add(gradients, moved, alpha=self.mu)
         return gradients
 

@@ -9,16 +9,17 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.tasks.federated_model import trained_parameters
-from fl_app.tasks.model_outputs import check_depends_on_parameters, check_outputs
+from fl_app.core.metrics import LOSS
+from fl_app.data.tensor_dataset import Batch
+from fl_app.tasks.checks import check_gradient, check_loss
+from fl_app.tasks.model.federated_model import trained_parameters
+from fl_app.tasks.tally import Tally
+from fl_app.tasks.task import Task
 from fl_app.training.gradient_correction import RoundCorrection, Tensors
 
 Precision = Literal["float32", "bfloat16"]
-
-_BATCHES_PER_COPY = 64
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,6 @@ class TrainingSettings:
     weight_decay: float = 0.0
 
 
-class EpochScore:
-    """Summed loss and number right; stays on the device, so that adding waits for nothing."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), device=device, dtype=torch.float64)
-        self.correct = torch.zeros((), device=device, dtype=torch.int64)
-
-    def add(self, loss: Tensor, log_probabilities: Tensor, labels: Tensor) -> None:
-        """Add one batch: its summed loss, and the outputs [N, classes] for labels [N]."""
-        self.loss += loss
-        self.correct += (log_probabilities.argmax(1) == labels).sum()
-
-
 @contextmanager
 def seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
     """Seed what layers draw by themselves, on this device alone, and restore it after."""
@@ -68,79 +56,61 @@ def seeded_layers(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def batches_of(
-    images: Tensor, labels: Tensor, order: Tensor, sizes: Sequence[int]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield an epoch's batches (images, labels) in the order given, of the sizes given.
-
-    They are copied out many at a time: a look-up per batch takes longer than a small model's
-    step, and one for the whole epoch would hold the data twice.
-    """
-    start = 0
-    for first in range(0, len(sizes), _BATCHES_PER_COPY):
-        together = list(sizes[first : first + _BATCHES_PER_COPY])
-        block = order[start : start + sum(together)]
-        start += len(block)
-        yield from zip(
-            torch.split(images[block], together),
-            torch.split(labels[block], together),
-            strict=True,
-        )
-
-
 class LocalSgd:
     """SGD over one round: w <- w - learning_rate * gradient, in place, with what is added to it."""
 
     def __init__(
         self,
+        task: Task,
         model: nn.Module,
         settings: TrainingSettings,
         correction: RoundCorrection | None = None,
-        num_classes: int = 1,
     ) -> None:
         """Begin a round.
 
         Args:
+            task: Knows the loss.
             model: The model, in training mode and on the device of the batches, with `w_t`.
             settings: Learning rate, momentum, weight decay and precision.
             correction: Of the gradients, if any.
-            num_classes: How many classes the labels have, for the check of the first batch.
         """
+        self._task = task
         self._model = model
         self._settings = settings
         self._correction = correction
         self._parameters: list[Tensor] = list(trained_parameters(model).values())
-        self._num_classes = num_classes
         self._velocity: list[Tensor] | None = None
         self.steps = 0
 
-    def train_epoch(
-        self, batches: Iterable[tuple[Tensor, Tensor]], score: EpochScore | None
-    ) -> None:
+    def train_epoch(self, batches: Iterable[Batch], tally: Tally | None) -> None:
         """Run one step per batch.
 
         Args:
-            batches: Images and labels of each step.
-            score: Where to add up the epoch's loss and accuracy; `None` saves the time.
+            batches: Of each step.
+            tally: Where to add up the epoch's loss and metrics; `None` saves the time.
 
         Raises:
-            ModelError: If the model returns no log-probabilities for the first batch of all.
+            ModelError: If what the model returns for the first batch of all is of no use.
         """
-        low = self._settings.precision == "bfloat16"
-        for images, labels in batches:
+        task, low = self._task, self._settings.precision == "bfloat16"
+        device = self._parameters[0].device.type
+        for batch in batches:
             # Entered for each step: autocast keeps its copies of the weights until it is left.
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-                log_probabilities = self._model(images)
+            with torch.autocast(device, torch.bfloat16, enabled=low):
+                outputs = task.outputs(self._model, batch)
                 if self.steps == 0:
-                    check_outputs(log_probabilities, len(images), self._num_classes)
-                    check_depends_on_parameters(log_probabilities)
-                loss = F.nll_loss(log_probabilities, labels)
+                    task.check_outputs(outputs, batch)
+                loss = task.loss(outputs, batch)
+            if self.steps == 0:
+                check_loss(task, loss)
+                check_gradient(task, loss)
             # Straight from the gradients to the weights: nothing to zero or to accumulate.
             gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
             with torch.no_grad():
                 self._step(gradients)
-                if score is not None:
-                    score.add(loss * len(labels), log_probabilities, labels)
+                if tally is not None:
+                    weight = task.weight(batch)
+                    tally.add({**task.measure(outputs, batch), LOSS: (loss * weight, weight)})
 
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         self.steps += 1

@@ -15,8 +15,10 @@ from flwr.common.logger import log
 from numpy.typing import NDArray
 from torch import nn
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.federated_model import trainable_flags
+from fl_app.data.tensor_dataset import BatchedExamples
+from fl_app.tasks.model.federated_model import local_tensors, trainable_flags
+from fl_app.tasks.model.parameters import load_local, local_arrays
+from fl_app.tasks.task import Task
 from fl_app.training.client_state import ClientState
 from fl_app.training.gradient_correction import LocalCorrection
 from fl_app.training.local_training import LocalUpdate, local_update
@@ -64,6 +66,7 @@ class UpdatePipeline:
 
     Attributes:
         server_round: The round, 1-based.
+        task: What is learned.
         model: A model of the kind that is trained; used as the place to work in.
         training: Epochs, batch size, step size.
         settings: What is added to plain training, and how the delta travels.
@@ -73,6 +76,7 @@ class UpdatePipeline:
     """
 
     server_round: int
+    task: Task
     model: nn.Module
     training: TrainingSettings
     settings: PipelineSettings
@@ -80,8 +84,18 @@ class UpdatePipeline:
     codec_generator: np.random.Generator
     device: torch.device
 
+    @property
+    def has_local(self) -> bool:
+        """Whether parameters or statistics stay with the participant."""
+        return bool(local_tensors(self.model))
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the participant keeps a state over rounds."""
+        return self.settings.remembers or self.has_local
+
     def train(
-        self, received: Sequence[NDArray[Any]], examples: Examples, client_state: ClientState
+        self, received: Sequence[NDArray[Any]], examples: BatchedExamples, client_state: ClientState
     ) -> LocalUpdate:
         """Train from what the server sent: the global weights and, with SCAFFOLD, `c`.
 
@@ -93,7 +107,9 @@ class UpdatePipeline:
         if c is not None:
             own = client_state.control or [np.zeros_like(array) for array in c]
             drift = [c_k - own_k for c_k, own_k in zip(c, own, strict=True)]
+        load_local(self.model, client_state.local)
         return local_update(
+            self.task,
             self.model,
             weights,
             examples,
@@ -123,12 +139,14 @@ class UpdatePipeline:
         if c is not None:
             client_state = self._with_new_control(client_state, c, update)
         codec = self.settings.codec
+        if self.has_local:
+            client_state = replace(client_state, local=local_arrays(self.model))
         if not self.settings.feeds_back:
             return codec.encode(delta, self.codec_generator), client_state
         payload, residual = encode_with_feedback(
             codec, delta, client_state.residual, self.codec_generator
         )
-        return payload, ClientState(client_state.control, residual)
+        return payload, replace(client_state, residual=residual)
 
     def _protected(self, delta: Arrays, clip_norm: float | None) -> Arrays:
         protection = self.settings.protection
@@ -153,6 +171,6 @@ class UpdatePipeline:
         step_sum = update.effective_steps * self.training.learning_rate
         change = control_change(c, update.delta, step_sum, trainable_flags(self.model))
         own = client_state.control or [np.zeros_like(array) for array in c]
-        return ClientState(
-            [c_i + move for c_i, move in zip(own, change, strict=True)], client_state.residual
+        return replace(
+            client_state, control=[c_i + move for c_i, move in zip(own, change, strict=True)]
         )

@@ -6,11 +6,12 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fl_app.core.errors import UserError
+from fl_app.core.metrics import LOSS, Metric
 from fl_app.results.reader import RunResults, load_run
 from fl_app.results.records import RoundReport, Score
 
@@ -58,20 +59,22 @@ def _load(paths: Sequence[Path]) -> dict[str, RunResults]:
 def run_facts(run: RunResults) -> dict[str, Any]:
     """Return what is compared of one run, as JSON values; what is unknown is `None`.
 
-    Accuracies are shares, losses nats, times seconds.
+    Accuracies are shares, losses mostly nats, times seconds.
     """
     summary = run.summary or {}
     central = [(r.server_round, r.central) for r in run.rounds if r.central]
     federated = [(r.server_round, r.federated) for r in run.rounds if r.federated]
     scores = [report.score for report in run.rounds if report.score]
+    name, metric = next(iter(run.metrics.items()))
+    others = [m for m in run.metrics if m != LOSS] or [LOSS]
     return {
         "dataset": run.dataset,
         "rounds": run.rounds[-1].server_round if run.rounds else None,
         "reason": run.reason,
-        "central accuracy": _last_accuracy(central),
-        "best central": _best(central),
-        "federated accuracy": _last_accuracy(federated),
-        "best federated": _best(federated),
+        **{f"central {m}": _last(m, central) for m in others},
+        "best central": _best(name, metric, central),
+        **{f"federated {m}": _last(m, federated) for m in others},
+        "best federated": _best(name, metric, federated),
         "loss": scores[-1].loss if scores and math.isfinite(scores[-1].loss) else None,
         "bytes up": _total(run.rounds, lambda report: report.bytes_up),
         "bytes down": _total(run.rounds, lambda report: report.bytes_down),
@@ -82,17 +85,18 @@ def run_facts(run: RunResults) -> dict[str, Any]:
     }
 
 
-def _last_accuracy(scores: Sequence[tuple[int, Score]]) -> float | None:
-    return scores[-1][1].accuracy if scores else None
+def _last(metric: str, scores: Sequence[tuple[int, Score]]) -> float | None:
+    return scores[-1][1].value(metric) if scores else None
 
 
-def _best(scores: Sequence[tuple[int, Score]]) -> dict[str, Any] | None:
-    """Return the greatest accuracy and the first round that reached it."""
-    known = [(score.accuracy, number) for number, score in scores if score.accuracy is not None]
+def _best(name: str, metric: Metric, scores: Sequence[tuple[int, Score]]) -> dict[str, Any] | None:
+    """Return the best value and the first round that reached it."""
+    found = [(score.value(name), number) for number, score in scores]
+    known = [(value, number) for value, number in found if value is not None]
     if not known:
         return None
-    accuracy, number = max(known, key=lambda item: (item[0], -item[1]))
-    return {"accuracy": accuracy, "round": number}
+    value, number = max(known, key=lambda item: (metric.gain(item[0], 0.0), -item[1]))
+    return {name: value, "round": number}
 
 
 def _total(rounds: Sequence[RoundReport], size: Callable[[RoundReport], int]) -> int:
@@ -136,9 +140,13 @@ def _show(runs: dict[str, RunResults], as_json: bool) -> None:
         }
         print(json.dumps({"runs": columns, "identical weights": groups}, indent=2))
         return
+    quantities = dict.fromkeys(quantity for known in facts.values() for quantity in known)
     rows: list[Row] = [
-        (quantity, [_cell(quantity, facts[name][quantity]) for name in runs])
-        for quantity in next(iter(facts.values()))
+        (
+            quantity,
+            [_cell(quantity, facts[n].get(quantity), run.metrics) for n, run in runs.items()],
+        )
+        for quantity in sorted(quantities, key=_rank)
     ]
     rows += [
         (key, [_ABSENT if v is None else str(v) for v in row]) for key, row in settings.items()
@@ -151,16 +159,24 @@ def _show(runs: dict[str, RunResults], as_json: bool) -> None:
         print(f"identical weights: {', '.join(names)}")
 
 
-def _cell(quantity: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
+def _rank(quantity: str) -> int:
+    """Keep what is alike together, where runs of different tasks have different metrics."""
+    heads = ("dataset", "rounds", "reason", "central", "best central", "federated", "best fed")
+    ranks = [i for i, head in enumerate(heads) if quantity.startswith(head)]
+    return ranks[0] if ranks else len(heads)
+
+
+def _cell(quantity: str, value: Any, metrics: Mapping[str, Metric]) -> str:  # noqa: ANN401 - JSON
     """Write a value in the units that a reader wants."""
     if value is None:
         return _ABSENT
     if quantity == "reason":  # may be an error of many lines; JSON has it whole
         return textwrap.shorten(value, 60, placeholder=" ...")
     if quantity.startswith("best"):
-        return f"{value['accuracy']:.2%} (round {value['round']})"
-    if quantity.endswith("accuracy"):
-        return f"{value:.2%}"
+        ((name, best),) = [(k, v) for k, v in value.items() if k != "round"]
+        return f"{metrics[name].show(best)} (round {value['round']})"
+    if quantity.startswith(("central ", "federated ")):
+        return metrics[quantity.partition(" ")[2]].show(value)
     if quantity.startswith("bytes"):
         return f"{value / 1e6:,.1f} MB"
     forms = {"loss": "{:.4f}", "seconds": "{:,.1f}", "weights": "{:.12}"}
@@ -194,6 +210,15 @@ def _print_rich(names: Sequence[str], rows: Sequence[Row]) -> None:
         console.print(table)
 
 
+def _common_metrics(runs: Sequence[RunResults]) -> dict[str, Metric]:
+    """Return the metrics that all runs have, in the order of the first; the loss at least."""
+    return {
+        name: metric
+        for name, metric in runs[0].metrics.items()
+        if all(name in run.metrics for run in runs)
+    }
+
+
 def _plot(runs: dict[str, RunResults], path: Path) -> None:
     from fl_app.plots.run_comparison import plot_comparison
 
@@ -204,7 +229,8 @@ def _plot(runs: dict[str, RunResults], path: Path) -> None:
     )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        plot_comparison({name: run.rounds for name, run in runs.items()}, target, title)
+        metrics = _common_metrics(list(runs.values()))
+        plot_comparison({name: run.rounds for name, run in runs.items()}, target, title, metrics)
     except (OSError, ValueError) as error:  # ValueError: a format that matplotlib does not know
         raise UserError(f"the picture {target} cannot be written: {error}") from error
     print(f"picture: {target}", file=sys.stderr)

@@ -16,8 +16,9 @@ from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.data.datasets import load_dataset
 from fl_app.data.local_files.loader import load_examples
 from fl_app.data.local_files.schema import Agreement
-from fl_app.data.tensor_dataset import Examples
-from fl_app.results.reader import load_model, model_file, which_model
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.results.reader import load_task_model, model_file, which_model
+from fl_app.tasks.task import Task
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
 from scripts.analysis.class_scores import ClassScores, class_scores, format_table, plot_confusion
 from scripts.analysis.preprocessing import preprocessing_of
@@ -76,16 +77,16 @@ class TestSet:
     """
 
     name: str
-    examples: Examples
+    examples: ImageExamples
     class_names: tuple[str, ...]
     outputs_may_exceed: bool
 
 
 def _run(options: argparse.Namespace) -> None:
     file = model_file(options.model.expanduser().absolute(), options.best)
-    model, metadata = load_model(file, architecture=options.architecture)
+    task, model, metadata = load_task_model(file, architecture=options.architecture)
     test = _test_set(options, file, metadata, model)
-    result, predicted = evaluate_classes(model, test)
+    result, predicted = evaluate_classes(task, model, test)
     scores = class_scores(test.examples.labels, predicted, test.class_names)
 
     trained_on = metadata.get("dataset")
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace) -> None:
     other = f" (trained on {trained_on})" if trained_on != test.name else ""
     print(f"test set  {test.name}{other}")
     print(f"examples  {result.num_examples:,}")
-    print(f"accuracy  {result.accuracy:.2%}")
+    print(f"accuracy  {result.metrics['accuracy']:.2%}")
     print(f"loss      {result.loss:.4f}\n")
     print(format_table(scores))
     if nameless := int((predicted >= len(test.class_names)).sum()):
@@ -146,7 +147,7 @@ def _data_set_of(file: Path, metadata: Mapping[str, str]) -> str:
     return name
 
 
-def evaluate_classes(model: nn.Module, test: TestSet) -> tuple[Evaluation, Tensor]:
+def evaluate_classes(task: Task, model: nn.Module, test: TestSet) -> tuple[Evaluation, Tensor]:
     """Evaluate a model on a test set, in the project's only evaluation loop.
 
     Returns:
@@ -160,7 +161,7 @@ def evaluate_classes(model: nn.Module, test: TestSet) -> tuple[Evaluation, Tenso
     outputs: list[Tensor] = []
     listener = model.register_forward_hook(lambda _model, _images, out: outputs.append(out.cpu()))
     try:
-        result = evaluate(model, test.examples, resolve_device("auto"))
+        result = evaluate(task, model, test.examples, resolve_device("auto"))
     except (RuntimeError, IndexError) as error:
         raise UserError(f"the model does not fit {test.name}: {error}") from error
     finally:
@@ -174,7 +175,7 @@ def evaluate_classes(model: nn.Module, test: TestSet) -> tuple[Evaluation, Tenso
 
 def _write(folder: Path, result: Evaluation, scores: ClassScores, title: str) -> None:
     content = {
-        "accuracy": result.accuracy,
+        "accuracy": result.metrics["accuracy"],
         "loss": result.loss if math.isfinite(result.loss) else None,
         "num_examples": result.num_examples,
         "classes": list(scores.names),
@@ -184,7 +185,7 @@ def _write(folder: Path, result: Evaluation, scores: ClassScores, title: str) ->
         "f1": scores.f1.tolist(),
         "confusion": scores.confusion.tolist(),
     }
-    heading = f"{title}: {result.accuracy:.2%} of {result.num_examples:,} right"
+    heading = f"{title}: {result.metrics['accuracy']:.2%} of {result.num_examples:,} right"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "evaluation.json").write_text(json.dumps(content, indent=2) + "\n")

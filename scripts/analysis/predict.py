@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from fl_app.core.errors import UserError
 from fl_app.data.tensor_dataset import normalise
 from fl_app.results.reader import load_model, model_file, which_model
-from fl_app.training.local_training import predict
+from fl_app.tasks.images.model_outputs import check_outputs
 from scripts.analysis.pictures import Invert, as_in_training
 from scripts.analysis.preprocessing import Preprocessing, preprocessing_of
 
@@ -65,7 +66,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _predict(path: Path, model: nn.Module, kind: Preprocessing, invert: Invert) -> None:
     pixels, notes = as_in_training(path, kind, invert)
     try:
-        probabilities = predict(model, normalise(pixels[np.newaxis], kind.mean, kind.std))[0]
+        images = normalise(pixels[np.newaxis], kind.mean, kind.std)
+        with torch.inference_mode():
+            outputs = model.eval()(images)
+        check_outputs(outputs, 1, num_classes=1)
+        probabilities = outputs[0].exp()
     except RuntimeError as error:
         shape = "x".join(map(str, kind.image_shape))
         raise UserError(f"the model does not take {shape} images: {error}") from error

@@ -9,7 +9,7 @@ import numpy as np
 from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
 from flwr.server.client_proxy import ClientProxy
 
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from scripts.benchmarks.table import Row, interleave, median_ratio, spread
 from strategies.aggregation.flower_arithmetic import aggregate_inplace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from flwr.common import ndarrays_to_parameters
 
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from scripts.benchmarks.table import interleave, spread
 from strategies.compression.codec import Bfloat16, Codec, Float16, Identity, Quantise

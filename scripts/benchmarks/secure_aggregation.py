@@ -23,7 +23,7 @@ from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_strategy import round_strategy
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.secure_aggregation.settings import SecureSettings
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from scripts.harness.in_process_grid import InProcessGrid
 from scripts.repository import default_run_config

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fl_app.data.tensor_dataset import Examples, normalise
-from fl_app.tasks.parameters import get_weights
+from fl_app.data.tensor_dataset import ImageExamples, normalise
+from fl_app.tasks.images.image_classification import ImageClassification
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 from fl_app.training.local_training import cpu_threads, evaluate, local_update
 from fl_app.training.sgd import Precision, TrainingSettings
@@ -22,6 +23,7 @@ from scripts.benchmarks.table import Row, interleave, median_ratio, spread
 from scripts.harness.reference import TextbookCNN, train_locally
 
 _BATCH, _RATE, _SEED = 32, 0.01, 1
+_TASK = ImageClassification()
 _ROUND_EXAMPLES, _TEST_EXAMPLES = 60_000, 10_000  # the reference experiment's
 _TWO = "2 processes x 1 thread"
 
@@ -47,9 +49,9 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         image = Image.fromarray(self.pixels[index].numpy())
         return self._transform(image), int(self.labels[index])
 
-    def examples(self) -> Examples:
+    def examples(self) -> ImageExamples:
         """Return the same as tensors, as the application holds them."""
-        return Examples(normalise(self.pixels.numpy(), 0.1307, 0.3081), self.labels)
+        return ImageExamples(normalise(self.pixels.numpy(), 0.1307, 0.3081), self.labels)
 
 
 def pictures(data_dir: Path, number: int) -> tuple[Pictures, str]:
@@ -80,18 +82,18 @@ def train_naive(data: Pictures, threads: int) -> None:
         )
 
 
-def train_product(examples: Examples, precision: Precision) -> None:
+def train_product(examples: ImageExamples, precision: Precision) -> None:
     """Train one epoch as a participant does, on one thread."""
     model = build_model("simple-cnn", _SEED)
     settings = TrainingSettings(1, _BATCH, _RATE, precision)
     generator = torch.Generator().manual_seed(_SEED)
     with cpu_threads(1):
-        local_update(model, get_weights(model), examples, settings, generator)
+        local_update(_TASK, model, get_weights(model), examples, settings, generator)
 
 
-def _evaluate(examples: Examples) -> None:
+def _evaluate(examples: ImageExamples) -> None:
     """Evaluate as the server does, while nobody trains: with all threads."""
-    evaluate(build_model("simple-cnn", _SEED), examples)
+    evaluate(_TASK, build_model("simple-cnn", _SEED), examples)
 
 
 # What a worker process trains on, sent once when it starts: a case must not measure the sending.

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.loader import LocalData, OwnDataSpec, load_own_data
+from fl_app.data.local_data import LocalData
+from fl_app.data.local_files.loader import OwnDataSpec, load_own_data
+from fl_app.data.tensor_dataset import ImageExamples
 from scripts.diagnostics.report import Finding, fail, ok, warn
 
 _COLUMNS, _MOST_ROWS, _GAP = 10, 40, 1
@@ -50,7 +52,7 @@ def check_data(spec: OwnDataSpec, thumbnails: Path | None) -> Iterator[Finding]:
             yield ok("thumbnails", f"{thumbnails}: are these what the classes say?")
 
 
-def count_classes(local: LocalData, classes: int) -> tuple[list[int], list[int]]:
+def count_classes(local: LocalData[ImageExamples], classes: int) -> tuple[list[int], list[int]]:
     """Count the examples of each class, to train on and to evaluate on."""
     train, test = (
         np.bincount(part.labels.numpy(), minlength=classes) for part in (local.train, local.test)
@@ -58,7 +60,9 @@ def count_classes(local: LocalData, classes: int) -> tuple[list[int], list[int]]
     return [int(count) for count in train], [int(count) for count in test]
 
 
-def draw_thumbnails(local: LocalData, class_names: tuple[str, ...], path: Path) -> None:
+def draw_thumbnails(
+    local: LocalData[ImageExamples], class_names: tuple[str, ...], path: Path
+) -> None:
     """Draw up to ten training examples of each class, evenly spaced, one row per class.
 
     Args:
@@ -95,7 +99,9 @@ def draw_thumbnails(local: LocalData, class_names: tuple[str, ...], path: Path) 
         figure.savefig(path, dpi=110, format="png")
 
 
-def _mosaic(local: LocalData, rows: int) -> tuple[npt.NDArray[np.float32], list[float]]:
+def _mosaic(
+    local: LocalData[ImageExamples], rows: int
+) -> tuple[npt.NDArray[np.float32], list[float]]:
     """Return a picture of tiles, [height, width] or [height, width, 3], and the rows' centres."""
     images, labels = local.train.images.numpy(), local.train.labels.numpy()
     tiles = images.transpose(0, 2, 3, 1) if images.shape[1] == 3 else images[:, 0]

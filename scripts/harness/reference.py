@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from fl_app.core.paths import resolve_data_dir
 from fl_app.core.seeding import training_generator
-from fl_app.tasks.image_classification import SimpleCNN
+from fl_app.tasks.images.simple_cnn import SimpleCNN
 from fl_app.tasks.registry import build_model
 
 State = dict[str, Tensor]

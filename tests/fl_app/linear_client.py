@@ -7,7 +7,7 @@ from flwr.client import NumPyClient
 from flwr.common import NDArrays
 
 from fl_app.client_app import client_fn
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 
 

@@ -33,7 +33,7 @@ ONE_ROUND = """
 import sys
 from flwr.app import Context, RecordDict
 from fl_app.client_app import client_fn
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 
 config = {config!r}

@@ -10,7 +10,7 @@ from flwr.app import Message
 from safetensors.numpy import load_file
 
 from fl_app.core.errors import ConfigError
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.fl_app.privacy.private_run import rows
 from tests.fl_app.tasks.own_models import Complex, FrozenBackbone, Narrow, Tied

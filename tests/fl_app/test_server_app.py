@@ -9,8 +9,8 @@ from safetensors.numpy import load_file
 
 from fl_app.data.datasets import load_dataset
 from fl_app.results.digests import weights_digest
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.parameters import get_weights, set_weights
+from fl_app.tasks.model.federated_model import model_spec
+from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.registry import MODELS, build_model
 from fl_app.training.local_training import evaluate
 from scripts.repository import default_run_config

@@ -13,7 +13,7 @@ from torch import nn
 
 from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError, UserError
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.experiment.run import RunFailedError
 from fl_app.messaging.client_registry import QuorumError
 from fl_app.training.local_training import LocalUpdate, local_update
@@ -71,7 +71,7 @@ def test_a_gpu_that_is_not_there_is_told_like_any_other_setting(config, monkeypa
 
 
 def test_a_participant_that_raises_is_named_with_the_cause(config, monkeypatch, flower_log):
-    def failing(model: nn.Module, weights: Any, examples: Examples, *more: Any) -> LocalUpdate:
+    def failing(model: nn.Module, weights: Any, examples: ImageExamples, *more: Any) -> LocalUpdate:
         if len(examples) == 360:  # 1437 = 359 + 359 + 359 + 360: the last of four
             raise MemoryError("not enough")
         return local_update(model, weights, examples, *more)

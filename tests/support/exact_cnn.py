@@ -8,7 +8,7 @@ float64 both the round-off and the chance of another branch are 2^-29 of float32
 
 from torch import Tensor
 
-from fl_app.tasks.image_classification import SimpleCNN
+from fl_app.tasks.images.simple_cnn import SimpleCNN
 
 
 class ExactCNN(SimpleCNN):

@@ -15,13 +15,21 @@ class OperationKeys(Keys):
         may_change=True,
         section="Evaluation, and when a run ends",
     )
-    best_metric: Literal["accuracy", "loss"] = key(
-        "accuracy", "What patience and best model go by.", may_change=True
+    best_metric: str = key(
+        "auto",
+        "What patience and best model go by: loss, or a metric of the task; auto is its first.",
+        may_change=True,
     )
     evaluate_with_training: bool = key(
         False,
         "Whether participants evaluate a round's model when they receive it to train on: one "
         "message less per round, and the round is reported when the next is trained.",
+    )
+    target: str = key(
+        "",
+        "Ends the run when metrics of the task are as good as this, such as auc=0.8, or better; "
+        "several are separated by commas, and any of them ends it.",
+        may_change=True,
     )
     target_accuracy: float = key(
         0.0, "Ends the run at this accuracy, a share; 0 is off.", ge=0, le=1, may_change=True

@@ -35,28 +35,41 @@ class TrainingKeys(Keys):
         42, "Decides initial weights, partition, sampling, batch order.", ge=0, lt=2**63
     )
 
+    task: str = key(
+        "image-classification",
+        "What is learned: model, data, loss and metrics; see docs/tasks.md.",
+        section="Task, model and data",
+    )
     model: str = key(
         "simple-cnn",
-        "What is trained; it maps images to log-probabilities of classes.",
-        section="Model and data",
+        "image-classification: what maps images to log-probabilities of classes.",
     )
     dataset: str = key(
         "auto",
-        "auto is MNIST if it is there or can be fetched, else digits; own: every participant "
-        "brings its own data, named in its node config.",
+        "auto: what the task comes with; for images MNIST if it is there or can be fetched, else "
+        "digits. own: every participant brings its own data, named in its node config.",
     )
     data_dir: str = key(
         "",
         "Absolute path; empty: $DELTA_FEDAVG_DATA_DIR, or a folder in the user's cache.",
         may_change=True,
     )
-    class_names: str = key("", "own: the class names agreed on, separated by commas.")
+    class_names: str = key("", "own images: the class names agreed on, separated by commas.")
     holdout_fraction: float = key(
         0.2, "own: share held out for evaluation where no test data is named.", gt=0, lt=1
     )
-    image_mean: float = key(0.5, "own: subtracted from pixels in [0, 1].")
-    image_std: float = key(0.5, "own: pixels are divided by this, after that.", gt=0)
-    partitioner: str = key("contiguous", "Who holds which examples.")
+    image_mean: float = key(0.5, "own images: subtracted from pixels in [0, 1].")
+    image_std: float = key(0.5, "own images: pixels are divided by this, after that.", gt=0)
+    local_parameters: str = key(
+        "",
+        "Names of parameters and buffers that stay with each participant and are remembered "
+        "there, separated by commas; * stands for anything, as in *running_mean, *running_var.",
+    )
+    partitioner: str = key(
+        "contiguous",
+        "Who holds which examples; natural: one participant for each speaker, hospital, or "
+        "whatever else examples belong to.",
+    )
     dirichlet_alpha: float = key(0.5, "dirichlet: smaller is more skewed.", gt=0)
     shards_per_participant: int = key(2, "shards: label-sorted shards each.", ge=1)
     classes_per_participant: int = key(2, "pathological: labels each.", ge=1)

@@ -7,21 +7,21 @@ a folder with one IDX file of images and one of labels, as MNIST is published.
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fl_app.core.errors import DataError
+from fl_app.data.local_data import LocalData
 from fl_app.data.local_files.cache import PictureCache, cache_key
 from fl_app.data.local_files.image_folder import list_pictures, read_image_folder, read_pictures
 from fl_app.data.local_files.npz import find_idx_files, read_idx_pair, read_npz
 from fl_app.data.local_files.schema import Agreement, LabelledImages
 from fl_app.data.local_files.split import HoldOut, IntArray
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 
 WORTH_KEEPING_SECONDS = 1.0
 """What is read faster is not kept decoded: there is little to gain."""
@@ -57,34 +57,7 @@ class OwnDataSpec:
     participant: str
 
 
-@dataclass(frozen=True, eq=False)
-class LocalData:
-    """A participant's examples, each part made when it is first asked for.
-
-    A message is about training or about evaluation, and mostly needs one of the two.
-
-    Attributes:
-        make_train: Gives the examples to train on.
-        make_test: Gives those to evaluate on; there may be none.
-        remarks: What was done to its own data that its owner should know, in sentences.
-    """
-
-    make_train: Callable[[], Examples]
-    make_test: Callable[[], Examples]
-    remarks: tuple[str, ...] = ()
-
-    @cached_property
-    def train(self) -> Examples:
-        """The examples to train on."""
-        return self.make_train()
-
-    @cached_property
-    def test(self) -> Examples:
-        """The examples to evaluate on; may be empty."""
-        return self.make_test()
-
-
-def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> LocalData:
+def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> LocalData[ImageExamples]:
     """Read a participant's data.
 
     Args:
@@ -122,7 +95,7 @@ def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> Local
     )
 
 
-def load_examples(path: Path, agreement: Agreement, mean: float, std: float) -> Examples:
+def load_examples(path: Path, agreement: Agreement, mean: float, std: float) -> ImageExamples:
     """Read all examples at a path, as a participant's are read; see `load_own_data`."""
     data, (everything, _) = _read_divided(path, agreement, HoldOut(), None)
     return _standardise(data, everything, mean, std)
@@ -201,7 +174,7 @@ def _read_source(path: Path, agreement: Agreement) -> LabelledImages:
     return read_npz(path, agreement)
 
 
-def _standardise(data: LabelledImages, part: IntArray, mean: float, std: float) -> Examples:
+def _standardise(data: LabelledImages, part: IntArray, mean: float, std: float) -> ImageExamples:
     """Scale a part of all pixels to [0, 1] and standardise them; uint8 as `normalise` does."""
     images = np.empty((len(part), *data.images.shape[1:]), np.float32)
     for start in range(0, len(part), _EXAMPLES_PER_COPY):  # without a second copy of them all
@@ -212,4 +185,4 @@ def _standardise(data: LabelledImages, part: IntArray, mean: float, std: float) 
     if data.images.dtype == np.uint8:
         pixels.div_(255)
     pixels.sub_(torch.tensor(mean)).div_(torch.tensor(std))
-    return Examples(pixels, torch.from_numpy(data.labels[part]))
+    return ImageExamples(pixels, torch.from_numpy(data.labels[part]))

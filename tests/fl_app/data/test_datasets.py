@@ -8,7 +8,7 @@ import torch
 from fl_app.core.errors import ConfigError, DataError
 from fl_app.data import datasets
 from fl_app.data.datasets import FASHION_MNIST, MNIST, load_dataset, resolve_dataset
-from fl_app.data.tensor_dataset import Examples, GreyExamples, normalise
+from fl_app.data.tensor_dataset import ImageExamples, GreyExamples, normalise
 from strategies.part_kinds import KINDS
 from tests.support.idx_files import write_idx_set
 
@@ -49,7 +49,7 @@ def test_normalise_equals_torchvision_to_the_bit(source):
 
 
 def test_select_keeps_images_with_their_labels_and_order():
-    examples = Examples(torch.arange(4.0).reshape(4, 1, 1, 1), torch.arange(4))
+    examples = ImageExamples(torch.arange(4.0).reshape(4, 1, 1, 1), torch.arange(4))
     for indices in (np.array([3, 1]), torch.tensor([3, 1])):
         chosen = examples.select(indices)
         assert len(chosen) == 2
@@ -191,7 +191,7 @@ def stripes(monkeypatch):
 
     def register_as(name: str) -> None:
         def load(data_dir: Path, size: int = 4) -> datasets.Dataset:
-            part = Examples(torch.zeros(size, 1, 2, 2), torch.zeros(size, dtype=torch.int64))
+            part = ImageExamples(torch.zeros(size, 1, 2, 2), torch.zeros(size, dtype=torch.int64))
             return datasets.Dataset(name, part, part, ("only",), 0.0, 1.0)
 
         monkeypatch.setitem(KINDS["dataset"].names, "stripes", load)
@@ -232,8 +232,8 @@ def test_a_data_set_of_ones_own_is_named_by_its_path(tmp_path):
 def test_labels_that_are_no_positions_in_the_class_names_are_told(
     monkeypatch, tmp_path, labels, told, part
 ):
-    good = Examples(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]))
-    bad = Examples(good.images, labels)
+    good = ImageExamples(torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 0]))
+    bad = ImageExamples(good.images, labels)
     train, test = (bad, good) if part == "train" else (good, bad)
     made = datasets.Dataset("mine", train, test, ("a", "b", "c"), mean=0.0, std=1.0)
     monkeypatch.setitem(KINDS["dataset"].names, "mine", lambda data_dir: made)

@@ -5,8 +5,8 @@ import pytest
 from safetensors.numpy import load_file
 from torch import nn
 
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.federated_model import model_spec
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from strategies.core.vectors import euclidean_norm
 from strategies.privacy.accountant import noise_multiplier_for

@@ -21,8 +21,8 @@ from fl_app.results.reader import (
     model_file,
 )
 from fl_app.results.records import ParticipantReport, RoundReport, Score
-from fl_app.tasks.federated_model import model_spec
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.federated_model import model_spec
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.support.local_run import run_app, summary_of
 
@@ -234,7 +234,7 @@ def test_a_file_names_no_code_to_run_but_its_reader_may(tmp_path):
     sentinel, code = tmp_path / "ran", tmp_path / "net.py"
     code.write_text(
         f"open({str(sentinel)!r}, 'w').close()\n"
-        "from fl_app.tasks.image_classification import SimpleCNN as Net\n"
+        "from fl_app.tasks.images.simple_cnn import SimpleCNN as Net\n"
     )
     file = write_model(tmp_path / "m.safetensors", metadata={"model": f"{code}:Net"})
 

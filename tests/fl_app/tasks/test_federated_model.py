@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.tasks.federated_checks import check_federated
-from fl_app.tasks.federated_model import model_spec, trained_parameters
-from fl_app.tasks.parameters import get_weights, load_state, set_weights, state_arrays
+from fl_app.tasks.model.federated_checks import check_federated
+from fl_app.tasks.model.federated_model import model_spec, trained_parameters
+from fl_app.tasks.model.parameters import get_weights, load_state, set_weights, state_arrays
 from strategies.core.model_spec import TensorSpec
 from tests.fl_app.tasks.normalised_model import Normalised
 from tests.fl_app.tasks.own_models import Complex, FrozenBackbone, Narrow, Tied

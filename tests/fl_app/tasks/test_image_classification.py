@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 
-from fl_app.tasks.convolution.kernels import compiled_pooling
-from fl_app.tasks.image_classification import SimpleCNN
+from fl_app.tasks.images.convolution.kernels import compiled_pooling
+from fl_app.tasks.images.simple_cnn import SimpleCNN
 from fl_app.tasks.registry import build_model
 from scripts.harness.reference import TextbookCNN
 
@@ -41,7 +41,7 @@ def test_outputs_are_log_probabilities():
 @pytest.mark.parametrize("compiled", [None, compiled_pooling()], ids=["torch", "compiled"])
 @pytest.mark.parametrize("seed", range(3))
 def test_pooling_before_relu_is_the_textbook_order(monkeypatch, compiled, seed):
-    monkeypatch.setattr("fl_app.tasks.convolution.pooled.compiled_pooling", lambda: compiled)
+    monkeypatch.setattr("fl_app.tasks.images.convolution.pooled.compiled_pooling", lambda: compiled)
     model = build_model("simple-cnn", seed)
     textbook = TextbookCNN.with_weights_of(model)
     x, targets = images(9, seed), torch.arange(9) % 10

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.tasks.image_classification import SimpleCNN
-from fl_app.tasks.model_outputs import ModelError, check_model, check_outputs
+from fl_app.tasks.images.simple_cnn import SimpleCNN
+from fl_app.tasks.images.model_outputs import ModelError, check_model, check_outputs
 
 LOGITS = torch.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]])
 

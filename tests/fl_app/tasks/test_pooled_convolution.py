@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fl_app.tasks.convolution.pooled import pooled_convolution
+from fl_app.tasks.images.convolution.pooled import pooled_convolution
 from fl_app.training.local_training import cpu_threads
-from tests.fl_app.tasks.convolutions import CASES, batch, gradients, is_compiled, textbook
+from tests.fl_app.tasks.images.convolutions import CASES, batch, gradients, is_compiled, textbook
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_many_threads_and_evaluation_are_left_to_torch():
 
 
 def test_without_a_compiler_it_is_torch(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fl_app.tasks.convolution.pooled.compiled_pooling", lambda: None)
+    monkeypatch.setattr("fl_app.tasks.images.convolution.pooled.compiled_pooling", lambda: None)
     images, convolution = batch(CASES[0])
 
     assert not is_compiled(images, convolution)

@@ -5,7 +5,7 @@ from torch import nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.seeding import Stream, derive_seed
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model, register_model
 from tests.fl_app.tasks.normalised_model import Normalised
 

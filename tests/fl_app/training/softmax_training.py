@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import Arrays, get_weights
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.model.parameters import Arrays, get_weights
 from fl_app.training.local_training import LocalUpdate, local_update
 from fl_app.training.sgd import Precision, TrainingSettings
 
@@ -39,9 +39,9 @@ class Dropping(Softmax):
         return super().forward(F.dropout(images, 0.5, self.training))
 
 
-def examples(n: int, seed: int = 0) -> Examples:
+def examples(n: int, seed: int = 0) -> ImageExamples:
     generator = torch.Generator().manual_seed(seed)
-    return Examples(
+    return ImageExamples(
         torch.randn(n, 1, 2, 2, generator=generator), torch.randint(3, (n,), generator=generator)
     )
 
@@ -54,7 +54,7 @@ def fresh(kind: type[nn.Module] = Softmax) -> nn.Module:
 
 def train(
     model: nn.Module,
-    data: Examples,
+    data: ImageExamples,
     *,
     epochs: int = 1,
     batch: int = 4,

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.training.batches import batch_sizes
 from fl_app.training.sgd import batches_of
 from tests.fl_app.training.softmax_training import Counting, bits, examples, fresh, train
@@ -100,6 +100,6 @@ def test_batches_of_unequal_sizes_hold_every_example_once() -> None:
     sizes = [1] * 70 + [3] * 20 + [70]
     batches = list(batches_of(data.images, data.labels, order, sizes))
     assert [len(images) for images, _ in batches] == sizes
-    joined = Examples(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+    joined = ImageExamples(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
     np.testing.assert_array_equal(joined.images, data.images[order])
     np.testing.assert_array_equal(joined.labels, data.labels[order])

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import get_weights, set_weights
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.local_training import local_update
 from fl_app.training.sgd import TrainingSettings
@@ -42,14 +42,14 @@ def model() -> nn.Module:
 
 
 @pytest.fixture
-def data() -> Examples:
+def data() -> ImageExamples:
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(10, 1, 2, 2, generator=generator)
-    return Examples(images, torch.randint(3, (10,), generator=generator))
+    return ImageExamples(images, torch.randint(3, (10,), generator=generator))
 
 
 def trained(
-    model: nn.Module, data: Examples, correction: LocalCorrection, **settings: Any
+    model: nn.Module, data: ImageExamples, correction: LocalCorrection, **settings: Any
 ) -> Arrays:
     start = get_weights(model)
     options = TrainingSettings(EPOCHS, BATCH, RATE, **settings)
@@ -60,7 +60,7 @@ def trained(
 
 
 def by_torch(
-    model: nn.Module, data: Examples, penalty: Penalty | None = None, **settings: Any
+    model: nn.Module, data: ImageExamples, penalty: Penalty | None = None, **settings: Any
 ) -> Arrays:
     """The same, by torch.optim.SGD on the loss with a penalty."""
     start = get_weights(model)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.training import local_training, sgd
 from fl_app.training.local_training import LocalUpdate, evaluate, local_update
 from fl_app.training.sgd import TrainingSettings

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from fl_app.core.run_config import RunConfig
 from fl_app.data.datasets import load_dataset
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.client_data import local_data
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.support.linear_model import Linear
 from tests.support.local_run import run_app, summary_of
@@ -23,14 +23,14 @@ from tests.support.local_run import run_app, summary_of
 ROUNDS, STEPS, RATE, PARTICIPANTS = 4, 3, 0.1, 3
 
 
-def gradient(weights: list[Tensor], examples: Examples) -> list[Tensor]:
+def gradient(weights: list[Tensor], examples: ImageExamples) -> list[Tensor]:
     weight, bias = (w.clone().requires_grad_() for w in weights)
     outputs = examples.images.double().flatten(1) @ weight.T + bias
     loss = F.nll_loss(F.log_softmax(outputs, dim=1), examples.labels)
     return list(torch.autograd.grad(loss, [weight, bias]))
 
 
-def scaffold(start: list[Tensor], parts: list[Examples]) -> list[Tensor]:
+def scaffold(start: list[Tensor], parts: list[ImageExamples]) -> list[Tensor]:
     """Algorithm 1 of the paper, option II, with global step size 1 and equal shares."""
     x, n = start, len(parts)
     c = [torch.zeros_like(w) for w in x]

@@ -7,14 +7,14 @@ import pytest
 COUNT_FAULTS = """
 import resource, torch
 from fl_app.training import local_training
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.training.sgd import TrainingSettings
-from fl_app.tasks.parameters import get_weights
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
 
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)
-examples = Examples(torch.randn(640, 1, 28, 28, generator=generator), torch.zeros(640).long())
+examples = ImageExamples(torch.randn(640, 1, 28, 28, generator=generator), torch.zeros(640).long())
 model = build_model("simple-cnn", 1)
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

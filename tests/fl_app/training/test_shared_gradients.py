@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import get_weights
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.model.parameters import get_weights
 from fl_app.training.gradient_correction import LocalCorrection
 from fl_app.training.sgd import EpochScore, LocalSgd, TrainingSettings
 from tests.fl_app.training.test_gradient_correction import assert_close, by_torch, trained
@@ -38,13 +38,13 @@ def model() -> nn.Module:
 
 
 @pytest.fixture
-def data() -> Examples:
+def data() -> ImageExamples:
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(10, 1, 2, 2, generator=generator)
-    return Examples(images, torch.randint(3, (10,), generator=generator))
+    return ImageExamples(images, torch.randint(3, (10,), generator=generator))
 
 
-def gradients(model: nn.Module, data: Examples) -> tuple[Tensor, ...]:
+def gradients(model: nn.Module, data: ImageExamples) -> tuple[Tensor, ...]:
     loss = F.nll_loss(model(data.images), data.labels)
     return torch.autograd.grad(loss, list(model.parameters()))
 

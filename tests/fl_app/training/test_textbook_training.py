@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 
-from fl_app.data.tensor_dataset import Examples
-from fl_app.tasks.parameters import get_weights, set_weights
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.registry import build_model
 from tests.fl_app.training.softmax_training import (
     Softmax,
@@ -44,7 +44,7 @@ def test_one_step_by_hand():
 def test_the_cnn_equals_the_textbook_loop(steps: int):
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(32 * steps, 1, 28, 28, generator=generator)
-    data = Examples(images, torch.arange(32 * steps) % 10)
+    data = ImageExamples(images, torch.arange(32 * steps) % 10)
     exact = build_model("simple-cnn", 0).double()
     start = get_weights(exact)
     order = torch.randperm(32 * steps, generator=torch.Generator().manual_seed(7))

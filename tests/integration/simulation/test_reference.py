@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from fl_app.client_app import app as client_app
 from fl_app.data.datasets import load_dataset
 from fl_app.server_app import app as server_app
-from fl_app.tasks.image_classification import SimpleCNN
+from fl_app.tasks.images.simple_cnn import SimpleCNN
 from fl_app.tasks.registry import MODELS, build_model, register_model
 from fl_app.training.local_training import cpu_threads
 from scripts.harness.in_process_grid import InProcessGrid

@@ -7,7 +7,7 @@ import torch
 from flwr.server.client_proxy import ClientProxy
 from flwr.server.strategy.aggregate import aggregate_inplace
 
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.registry import build_model
 from scripts.benchmarks import aggregation, main
 from scripts.benchmarks.aggregation import Size, replies
@@ -45,7 +45,7 @@ def test_random_pictures_stand_in_for_mnist(tmp_path):
     examples = data.examples()
 
     assert kind.startswith("random")
-    assert isinstance(examples, Examples)
+    assert isinstance(examples, ImageExamples)
     for index in range(5):
         image, label = data[index]
         assert torch.equal(image, examples.images[index])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fl_app.core.errors import DataError
 from fl_app.data.local_files.loader import OwnDataSpec, load_own_data
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 
 SIZE = 6
 CLASSES = ("cat", "dog", "T-shirt/top")
@@ -53,6 +53,6 @@ def refusal(spec: OwnDataSpec) -> str:
     return str(refused.value)
 
 
-def everything(spec: OwnDataSpec) -> Examples:
+def everything(spec: OwnDataSpec) -> ImageExamples:
     """All examples in the order of the source."""
     return load_own_data(replace(spec, holdout_fraction=0.0)).train

@@ -13,7 +13,8 @@ from fl_app.core.errors import DataError
 from fl_app.data.local_files import cache as cache_module
 from fl_app.data.local_files import image_folder, loader, picture
 from fl_app.data.local_files.cache import PictureCache
-from fl_app.data.local_files.loader import LocalData, load_own_data
+from fl_app.data.local_data import LocalData
+from fl_app.data.local_files.loader import load_own_data
 from fl_app.data.local_files.picture import Picture
 from tests.fl_app.data.local_files.own_data import SIZE, make_spec, pixels, save
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from fl_app.data.local_files.loader import load_own_data
 from fl_app.data.local_files.schema import LabelledImages
 from fl_app.data.local_files.split import hold_out
-from fl_app.data.tensor_dataset import Examples
+from fl_app.data.tensor_dataset import ImageExamples
 from tests.fl_app.data.local_files.own_data import SIZE, make_spec, pixels, refusal, save_npz
 
 
-def contents(examples: Examples) -> set[bytes]:
+def contents(examples: ImageExamples) -> set[bytes]:
     return {image.numpy().tobytes() for image in examples.images}
 
 

@@ -3,7 +3,7 @@
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.tasks.convolution.pooled import pooled_convolution
+from fl_app.tasks.images.convolution.pooled import pooled_convolution
 
 
 class SimpleCNN(nn.Module):

@@ -5,16 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fl_app.core.errors import ConfigError
+from fl_app.tasks.task import ModelError
 
 _TOLERANCE = 0.05
 """How far the probabilities of an image may add up to something else than 1; bfloat16 rounds."""
 
 _MEND = "Return F.log_softmax(outputs, dim=1)"
-
-
-class ModelError(ConfigError):
-    """A model that does not fit the data, or returns something else than log-probabilities."""
 
 
 def check_model(
@@ -94,19 +90,6 @@ def check_outputs(
             "classes; it needs an output for each class"
         )
     _check_normalised(outputs.detach().float(), model)
-
-
-def check_depends_on_parameters(outputs: Tensor) -> None:
-    """Refuse what a model returned in training if no gradient leads from it to a parameter.
-
-    Raises:
-        ModelError: Says what to look for.
-    """
-    if not outputs.requires_grad:
-        raise ModelError(
-            "the outputs of the model depend on none of its trained parameters; look for detach(), "
-            "torch.no_grad() or a conversion to NumPy in its forward"
-        )
 
 
 def _check_normalised(values: Tensor, model: str) -> None:

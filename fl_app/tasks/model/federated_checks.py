@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from fl_app.core.errors import ConfigError
-from fl_app.tasks.federated_model import (
+from fl_app.tasks.model.federated_model import (
     TRAVELS_AS,
     HeldTensor,
     as_real,
     federated_tensors,
     held_tensors,
+    local_tensors,
     trainable_flags,
 )
 from strategies.core.finite import all_finite
@@ -46,10 +47,13 @@ def check_federated(model: nn.Module) -> None:
         _check_kind(held.names[0], held.tensor, tuple(TRAVELS_AS))
         _check_finite(held.names[0], held.tensor)
     travelling = {id(held.tensor) for held in tensors}
+    local = {id(held.tensor) for held in local_tensors(model)}
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad and id(parameter) not in travelling:
+        if parameter.requires_grad and id(parameter) not in travelling | local:
             raise _refused(f"{name} is trained and is not in its state dict, so it cannot travel")
     if not any(held.trainable for held in tensors):
+        if any(held.trainable for held in everything):
+            raise _refused("nothing that is trained is federated: all of it is local")
         raise _refused("there is nothing to train: no parameter has a gradient (requires_grad)")
     _check_own(model, tensors)
     _check_memory([held for held in everything if held.is_number])

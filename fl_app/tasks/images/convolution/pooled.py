@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fl_app.tasks.convolution.kernels import CompiledPooling, compiled_pooling
+from fl_app.tasks.images.convolution.kernels import CompiledPooling, compiled_pooling
 
 _MOST_THREADS = 3  # with more, torch's own gradients are as fast: the compiled ones use one
 
@@ -16,7 +16,7 @@ def pooled_convolution(images: Tensor, convolution: nn.Conv2d) -> Tensor:
     """Return `relu(max_pool2d(convolution(images), 2))`, the same to the bit.
 
     Where there is a C compiler the gradients are computed by
-    `fl_app.tasks.convolution.kernels`, which skips what the pooling has made zero; they
+    `fl_app.tasks.images.convolution.kernels`, which skips what the pooling has made zero; they
     differ from torch's by round-off. That is so for
     float32 on up to three CPU threads, and a convolution without stride, dilation, padding or
     groups; everything else, evaluation too, is left to torch. Under autocast the convolution is

@@ -5,6 +5,7 @@
 | parameter with a gradient | is trained and travels; once, if it has several names |
 | parameter without one | is frozen: everybody has the same, which a digest proves |
 | buffer of real numbers in the state dict | is a statistic: it travels, and is averaged |
+| parameter or such a buffer that is kept local | is trained, and remembered by each participant |
 | everything else, `get_extra_state` included | stays where it is |
 
 Arrays travel as float16, float32 or float64, as they are. bfloat16, which NumPy does not have,
@@ -13,6 +14,7 @@ tensors travel as pairs of real numbers.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +32,7 @@ TRAVELS_AS = {
 }
 
 _EXTRA_STATE = "_extra_state"  # what torch calls it in a state dict
+_LOCAL = "_kept_local"  # the attribute of a model that names what stays with a participant
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ class HeldTensor:
     Attributes:
         names: All its names.
         tensor: Itself, not a copy.
+        local: Whether it stays with the participant; see `keep_local`.
     """
 
     names: tuple[str, ...]
     tensor: Tensor
+    local: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -73,11 +78,39 @@ def held_tensors(model: nn.Module) -> list[HeldTensor]:
         if isinstance(value, Tensor):  # a module may add what it likes
             tensors[id(value)] = value
             names.setdefault(id(value), []).append(name)
-    return [HeldTensor(tuple(names[key]), tensor) for key, tensor in tensors.items()]
+    local: frozenset[str] = getattr(model, _LOCAL, frozenset())
+    return [
+        HeldTensor(tuple(names[key]), tensor, not local.isdisjoint(names[key]))
+        for key, tensor in tensors.items()
+    ]
+
+
+def state_names(model: nn.Module) -> list[str]:
+    """Return every name of a tensor in a model's state dict, in order."""
+    return [name for held in held_tensors(model) for name in held.names]
+
+
+def keep_local(model: nn.Module, names: Iterable[str]) -> None:
+    """Let tensors of a model stay with the participant: they do not travel.
+
+    Args:
+        model: The model.
+        names: Names of parameters and buffers; one of the names of a tied tensor is enough.
+    """
+    vars(model)[_LOCAL] = frozenset(names)
 
 
 def federated_tensors(model: nn.Module) -> list[HeldTensor]:
     """Return the tensors of a model that travel, in order."""
+    return [held for held in _moving(model) if not held.local]
+
+
+def local_tensors(model: nn.Module) -> list[HeldTensor]:
+    """Return the tensors that training moves and that stay with the participant, in order."""
+    return [held for held in _moving(model) if held.local]
+
+
+def _moving(model: nn.Module) -> list[HeldTensor]:
     return [
         held
         for held in held_tensors(model)

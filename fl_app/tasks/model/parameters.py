@@ -1,4 +1,4 @@
-"""The federated tensors of a model as arrays, and back; see `fl_app.tasks.federated_model`."""
+"""The tensors of a model that travel, as arrays and back; see `federated_model`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fl_app.tasks.federated_model import TRAVELS_AS, as_real, federated_tensors, held_tensors
+from fl_app.tasks.model.federated_model import (
+    TRAVELS_AS,
+    HeldTensor,
+    as_real,
+    federated_tensors,
+    held_tensors,
+    local_tensors,
+)
 
 Arrays = list[NDArray[Any]]
 
@@ -50,10 +57,21 @@ def set_weights(model: nn.Module, weights: Sequence[NDArray[Any]]) -> Arrays:
         ValueError: If the number of arrays or a shape differs.
     """
     targets = federated_tensors(model)
-    if len(weights) != len(targets):
-        raise ValueError(f"the model has {len(targets)} arrays, {len(weights)} were given")
+    _copy_into(targets, weights)
+    if all(held.tensor.dtype == TRAVELS_AS[held.tensor.dtype] for held in targets):
+        return list(weights)
+    return [
+        array if held.tensor.is_complex() else _to_array(held.tensor)
+        for held, array in zip(targets, weights, strict=True)
+    ]
+
+
+def _copy_into(targets: Sequence[HeldTensor], arrays: Sequence[NDArray[Any]]) -> None:
+    """Copy arrays into tensors of a model; `ValueError` if they are not of their shapes."""
+    if len(arrays) != len(targets):
+        raise ValueError(f"the model has {len(targets)} arrays, {len(arrays)} were given")
     with torch.no_grad():
-        for held, array in zip(targets, weights, strict=True):
+        for held, array in zip(targets, arrays, strict=True):
             target = as_real(held.tensor.detach())
             if tuple(target.shape) != array.shape:
                 raise ValueError(
@@ -61,12 +79,21 @@ def set_weights(model: nn.Module, weights: Sequence[NDArray[Any]]) -> Arrays:
                     f"an array of {array.shape} was given"
                 )
             target.copy_(torch.tensor(array))
-    if all(held.tensor.dtype == TRAVELS_AS[held.tensor.dtype] for held in targets):
-        return list(weights)
-    return [
-        array if held.tensor.is_complex() else _to_array(held.tensor)
-        for held, array in zip(targets, weights, strict=True)
-    ]
+
+
+def local_arrays(model: nn.Module) -> Arrays:
+    """Copy what stays with a participant out of a model; see `keep_local`."""
+    return [_to_array(held.tensor) for held in local_tensors(model)]
+
+
+def load_local(model: nn.Module, arrays: Sequence[NDArray[Any]] | None) -> None:
+    """Copy what `local_arrays` returned into a model of the same kind; `None` changes nothing.
+
+    Raises:
+        ValueError: If the number of arrays or a shape differs.
+    """
+    if arrays is not None:
+        _copy_into(local_tensors(model), arrays)
 
 
 def state_arrays(
