@@ -239,6 +239,7 @@ def load_task_model(
             said = architecture is not None
             _refuse_code("model", settings["model"], "--architecture", said)
         built = build_task(kind, settings)
+        built.restore(metadata)
         model = initial_model(built, seed=0)
     except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error

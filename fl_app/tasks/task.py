@@ -6,7 +6,7 @@ must be there is `build_model`, `load_data` and `loss`; all else has a default.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -170,9 +170,27 @@ class Task(ABC):
         """Return what a saved model must say of the task so that others can use it."""
         return {}
 
-    def show(self, outputs: Any) -> list[str]:  # noqa: ANN401
-        """Say in words what the model returned for each example of a batch."""
-        return [str(row.tolist()) for row in outputs]
+    def restore(self, metadata: Mapping[str, str]) -> None:  # noqa: B027
+        """Take in what a saved model says, before its model is built; undoes `metadata`.
+
+        Args:
+            metadata: Of the file: what `Task.metadata` and `TaskData.metadata` gave, and more.
+
+        Raises:
+            UserError: If something is missing in it.
+        """
+
+    def predict(self, model: nn.Module, source: str) -> Iterator[str]:
+        """Yield a line in words for each example that a person names.
+
+        Args:
+            model: A trained one, on the CPU, in evaluation mode.
+            source: A path of a file of examples, or a text, as the task takes it.
+
+        Raises:
+            UserError: If it cannot be read; by default, that there is no such way.
+        """
+        raise ConfigError(f"the task {type(self).__name__} does not say how to predict (predict)")
 
 
 def all_metrics(task: Task) -> dict[str, Metric]:
