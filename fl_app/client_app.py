@@ -1,6 +1,6 @@
 """The participant: a `NumPyClient` in a `ClientApp`."""
 
-from functools import cached_property
+from dataclasses import replace
 from logging import WARNING
 from typing import cast
 
@@ -12,11 +12,9 @@ from flwr.common.logger import log
 from torch import nn
 
 from fl_app.core import metrics as measured
-from fl_app.core.node import NodeConfig
+from fl_app.core.node import NodeConfig, participant_name
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator, training_generator
-from fl_app.data.local_data import LocalData
-from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
 from fl_app.messaging.fit_config import (
     DATASET_KEY,
@@ -30,11 +28,9 @@ from fl_app.messaging.fit_config import (
     check_same_model,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
-from fl_app.tasks.client_data import data_name, local_data, name_of_participant
+from fl_app.tasks.local_task import LocalTask
 from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
-from fl_app.tasks.registry import initial_model, task_of
-from fl_app.tasks.task import Task
 from fl_app.training.attack_simulation import find_attacker
 from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
 from fl_app.training.local_training import (
@@ -71,22 +67,20 @@ class Participant(NumPyClient):
         self._config = config
         self._node_config = node_config
         self._state = state
-        self._dataset: str | None = None
+        participant_name(node_config, config)  # refused at once where it says nothing
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
-        self._hear(config)
-        properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
+        local = self._told(config)
+        properties: dict[str, Scalar] = {PARTICIPANT_KEY: local.name}
         if self._config.secure_aggregation:
-            data = self._data()
             private = self._config.privacy != "none"  # then all weigh the same
-            properties[NUM_EXAMPLES_KEY] = 1 if private else len(data.train)
+            properties[NUM_EXAMPLES_KEY] = 1 if private else len(local.data.train)
         return properties
 
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:
         """Return the initial weights of the run, for strategies that ask for them."""
-        self._hear(config)
-        return get_weights(self._model())
+        return get_weights(self._told(config).model())
 
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
@@ -103,22 +97,19 @@ class Participant(NumPyClient):
             examples; and the metrics of the training. Where privacy is on the number is 1, and
             there are no metrics.
         """
-        self._hear(config)
-        instruction = FitInstruction.from_config(config)
-        data = self._data()
-        pipeline = self._pipeline(self._count_round(instruction.server_round))
+        local, instruction = self._told(config), FitInstruction.from_config(config)
+        data = local.data
+        pipeline = self._pipeline(local, self._count_round(instruction.server_round))
         check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
-            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
-            client_state = self._recall(instruction, pipeline.remembers)
+            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: local.name}
+            client_state = self._recall(local, instruction, pipeline.remembers)
             if instruction.evaluates and len(data.test):
                 received = pipeline.split(parameters)[0]
-                result = self._evaluate(pipeline.model, received, data.test, client_state)
+                result = self._evaluate(local, pipeline.model, received, client_state)
                 metrics[RECEIVED_MEASURES_KEY] = measured.encode(result.sums)
                 metrics[RECEIVED_EXAMPLES_KEY] = result.num_examples
-            update = self._train(
-                pipeline, parameters, instruction, client_state or ClientState(), data.train
-            )
+            update = self._train(local, pipeline, parameters, client_state or ClientState())
             if not instruction.wants_delta:
                 metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
                 return update.weights, update.num_examples, metrics
@@ -128,7 +119,7 @@ class Participant(NumPyClient):
             )
         if pipeline.remembers:
             keep_from = instruction.state_keep_from
-            self._store(instruction).save(pipeline.server_round, new_state, keep_from)
+            self._store(local, instruction).save(pipeline.server_round, new_state, keep_from)
             metrics[STATE_LOST_KEY] = client_state is None
         metrics[UPDATE_KEY] = DELTA
         if pipeline.settings.protection.private:  # nothing else of the training leaves the node
@@ -139,45 +130,31 @@ class Participant(NumPyClient):
         self, parameters: NDArrays, config: dict[str, Scalar]
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate the global weights on the participant's own test examples."""
-        self._hear(config)
-        test = self._data().test
-        if len(test) == 0:  # more participants than test examples: has no say in the average
+        local = self._told(config)
+        if len(local.data.test) == 0:  # more participants than test examples: has no say
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
-            model = self._model()
+            model = local.model()
             check_same_model(model_spec(model), config)
             instruction = FitInstruction.from_config(config)
-            client_state = self._recall(instruction, bool(local_tensors(model)))
-            result = self._evaluate(model, parameters, test, client_state)
+            client_state = self._recall(local, instruction, bool(local_tensors(model)))
+            result = self._evaluate(local, model, parameters, client_state)
         measures = measured.encode(result.sums)
-        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, MEASURES_KEY: measures}
+        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: local.name, MEASURES_KEY: measures}
         return result.loss, result.num_examples, metrics
 
-    def _hear(self, told: dict[str, Scalar]) -> None:
-        """Take the data set that the server resolved, where a message says which it is."""
-        dataset = told.get(DATASET_KEY)
-        self._dataset = None if dataset is None else str(dataset)
+    def _told(self, config: dict[str, Scalar]) -> LocalTask:
+        """Return the task that a message is about; it says which data set the server resolved."""
+        dataset = config.get(DATASET_KEY)
+        told = None if dataset is None else str(dataset)
+        return LocalTask(self._config, self._node_config, told)
 
-    @cached_property
-    def _name(self) -> str:
-        return name_of_participant(self._node_config, self._config, self._dataset)
-
-    @cached_property
-    def _task(self) -> Task:
-        return task_of(self._config, data_name(self._config, self._dataset))
-
-    def _model(self) -> nn.Module:
-        return initial_model(self._task, self._config.seed, self._config.local_parameters)
-
-    def _data(self) -> LocalData[BatchedExamples]:
-        return local_data(self._node_config, self._config, self._dataset)
-
-    def _pipeline(self, server_round: int) -> UpdatePipeline:
-        run, name = self._config, self._name
+    def _pipeline(self, local: LocalTask, server_round: int) -> UpdatePipeline:
+        run, name = self._config, local.name
         return UpdatePipeline(
             server_round=server_round,
-            task=self._task,
-            model=self._model(),
+            task=local.task,
+            model=local.model(),
             training=training_settings(run, server_round),
             settings=pipeline_settings(run),
             generator=training_generator(run.seed, server_round, name),
@@ -187,53 +164,48 @@ class Participant(NumPyClient):
 
     def _train(
         self,
+        local: LocalTask,
         pipeline: UpdatePipeline,
         parameters: NDArrays,
-        instruction: FitInstruction,
         client_state: ClientState,
-        examples: BatchedExamples,
     ) -> LocalUpdate:
         """Train, or, in a robustness test, do what the adversary does instead."""
 
         def honest_delta(partition_id: int) -> Arrays:
-            other = dict(self._node_config) | {"partition-id": partition_id}
-            participant = Participant(self._config, other, RecordDict())
-            participant._dataset = self._dataset
-            others = participant._data().train
-            return (
-                participant._pipeline(pipeline.server_round)
-                .train(parameters, others, ClientState())
-                .delta
-            )
+            other = replace(local, node_config={**local.node_config, "partition-id": partition_id})
+            honest = self._pipeline(other, pipeline.server_round)
+            return honest.train(parameters, other.data.train, ClientState()).delta
 
         partition_id = self._node_config.get("partition-id")
         attacker = find_attacker(self._config, partition_id, pipeline.server_round, honest_delta)
         if attacker is None:
-            return pipeline.train(parameters, examples, client_state)
-        update = pipeline.train(
-            parameters, attacker.poisoned(self._task, examples, pipeline.model), client_state
-        )
+            return pipeline.train(parameters, local.data.train, client_state)
+        poisoned = attacker.poisoned(local.task, local.data.train, pipeline.model)
+        update = pipeline.train(parameters, poisoned, client_state)
         return attacker.poison_update(update, parameters)
 
     def _evaluate(
         self,
+        local: LocalTask,
         model: nn.Module,
         weights: NDArrays,
-        examples: BatchedExamples,
         client_state: ClientState | None,
     ) -> Evaluation:
         set_weights(model, weights)
         load_local(model, None if client_state is None else client_state.local)
-        return evaluate(self._task, model, examples, resolve_device(self._config.device))
+        device = resolve_device(self._config.device)
+        return evaluate(local.task, model, local.data.test, device)
 
-    def _recall(self, instruction: FitInstruction, remembers: bool) -> ClientState | None:
+    def _recall(
+        self, local: LocalTask, instruction: FitInstruction, remembers: bool
+    ) -> ClientState | None:
         """Return the state of the round to go on from; `None` if it should be there and is not."""
         if not remembers or instruction.state_round == 0:
             return ClientState()
-        client_state = self._store(instruction).load(instruction.state_round)
+        client_state = self._store(local, instruction).load(instruction.state_round)
         if client_state is None:
             line = "the memory of round %s is not there; participant %s begins anew"
-            log(WARNING, line, instruction.state_round, self._name)
+            log(WARNING, line, instruction.state_round, local.name)
         return client_state
 
     def _count_round(self, told: int | None) -> int:
@@ -244,10 +216,10 @@ class Participant(NumPyClient):
         self._state.config_records[_STATE] = record
         return server_round
 
-    def _store(self, instruction: FitInstruction) -> ClientStateStore:
+    def _store(self, local: LocalTask, instruction: FitInstruction) -> ClientStateStore:
         run = self._config
         return ClientStateStore(
-            state_folder(self._node_config, run.output_dir, run.resume, instruction.run, self._name)
+            state_folder(self._node_config, run.output_dir, run.resume, instruction.run, local.name)
         )
 
 

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from fl_app.data.datasets import load_dataset
 from fl_app.results.digests import weights_digest
+from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.registry import MODELS, build_model
@@ -79,13 +80,15 @@ def test_the_saved_model_is_the_one_that_was_scored(finished):
     weights = [saved[name] for name in model_spec(model).names]
     set_weights(model, weights)
 
-    result = evaluate(model, load_dataset("digits", Path(config["data-dir"])).test)
+    result = evaluate(
+        ImageClassification(), model, load_dataset("digits", Path(config["data-dir"])).test
+    )
 
     summary = summary_of(directory)
     assert summary["reason"] == "all 2 rounds are done"
     assert summary["rounds"] == 2
     assert summary["failures"] == 0
-    assert summary["central"]["accuracy"] == result.accuracy
+    assert summary["central"]["accuracy"] == result.metrics["accuracy"]
     assert summary["central"]["loss"] == pytest.approx(result.loss, rel=1e-6)
     assert summary["sha256"]["weights"] == weights_digest(weights)
     assert not np.array_equal(weights[0], get_weights(build_model("linear", config["seed"]))[0])
@@ -95,10 +98,12 @@ def test_round_0_is_the_initial_model(finished):
     config, directory = finished
     model = build_model("linear", config["seed"])
 
-    result = evaluate(model, load_dataset("digits", Path(config["data-dir"])).test)
+    result = evaluate(
+        ImageClassification(), model, load_dataset("digits", Path(config["data-dir"])).test
+    )
 
     central = metrics(directory, "round")[0]["central"]
-    assert central["accuracy"] == result.accuracy
+    assert central["accuracy"] == result.metrics["accuracy"]
     assert central["loss"] == pytest.approx(result.loss, rel=1e-6)
 
 

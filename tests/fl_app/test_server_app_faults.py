@@ -16,6 +16,7 @@ from fl_app.core.errors import ConfigError, UserError
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.experiment.run import RunFailedError
 from fl_app.messaging.client_registry import QuorumError
+from fl_app.tasks.task import Task
 from fl_app.training.local_training import LocalUpdate, local_update
 from scripts.harness.in_process_grid import Fault, InProcessGrid
 from tests.support.local_run import metrics, run_app, run_on, summary_of
@@ -71,10 +72,12 @@ def test_a_gpu_that_is_not_there_is_told_like_any_other_setting(config, monkeypa
 
 
 def test_a_participant_that_raises_is_named_with_the_cause(config, monkeypatch, flower_log):
-    def failing(model: nn.Module, weights: Any, examples: ImageExamples, *more: Any) -> LocalUpdate:
+    def failing(
+        task: Task, model: nn.Module, weights: Any, examples: ImageExamples, *more: Any
+    ) -> LocalUpdate:
         if len(examples) == 360:  # 1437 = 359 + 359 + 359 + 360: the last of four
             raise MemoryError("not enough")
-        return local_update(model, weights, examples, *more)
+        return local_update(task, model, weights, examples, *more)
 
     monkeypatch.setattr("fl_app.training.update_pipeline.local_update", failing)
 

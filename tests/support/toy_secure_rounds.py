@@ -9,7 +9,9 @@ from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
 
+from fl_app.core.metrics import Sum, encode
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
+from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult
 from fl_app.secure_aggregation.client_mod import secure_aggregation
@@ -33,7 +35,9 @@ class Toy(NumPyClient):
 
     def fit(self, parameters, config):
         moved = np.array([[self.index / 4, -self.index / 4]], np.float32)
-        metrics = {"update": "delta", "train-loss": float(self.index), "train-accuracy": 0.5}
+        count = self.index + 1
+        sums = {"loss": Sum(np.array(float(self.index * count)), count)}
+        metrics = {"update": "delta", TRAIN_MEASURES_KEY: encode(sums)}
         return [moved, np.array(1.0, np.float32)], self.index + 1, metrics
 
 

@@ -16,16 +16,16 @@ from fl_app.callbacks.early_stopping import (
     stop_conditions,
     why_unchanged,
 )
+from fl_app.core import metrics
 from fl_app.results.records import ParticipantReport, RoundReport, Score
 from strategies.core.client_update import Arrays
 
 WEIGHTS: Arrays = []
-ACCURACY = Objective("central", "accuracy")
-LOSS = Objective("central", "loss")
+ACCURACY = Objective("central", "accuracy", metrics.ACCURACY)
+LOSS = Objective("central", "loss", metrics.LOSS_METRIC)
 ALL_OFF = StopSettings(
     objective=ACCURACY,
-    target_accuracy=0,
-    target_loss=0,
+    targets=(),
     patience=0,
     min_improvement=0,
     update_tolerance=0,
@@ -35,7 +35,7 @@ ALL_OFF = StopSettings(
 
 
 def report(server_round, accuracy=None, loss=1.0, aggregated=True, relative_update=0.1):
-    score = None if accuracy is None else Score(loss, accuracy, 100)
+    score = None if accuracy is None else Score(loss, {"accuracy": accuracy}, 100)
     return RoundReport(
         server_round, aggregated=aggregated, relative_update=relative_update, central=score
     )
@@ -147,7 +147,11 @@ def test_conditions_are_off_by_default_but_for_failed_rounds():
 
 def test_every_condition_can_be_turned_on_at_once():
     settings = replace(
-        ALL_OFF, target_accuracy=0.9, target_loss=0.1, patience=3, update_tolerance=1, time_budget=1
+        ALL_OFF,
+        targets=((ACCURACY, 0.9), (LOSS, 0.1)),
+        patience=3,
+        update_tolerance=1,
+        time_budget=1,
     )
     names = [type(condition).__name__ for condition in stop_conditions(settings, lambda: 0.0)]
     assert names == [
@@ -191,11 +195,13 @@ def test_replay_forgives_failed_rounds():
     ("monitor", "expected"), [("central", 0.9), ("federated", 0.8), ("auto", 0.9)]
 )
 def test_the_objective_looks_at_one_evaluation(monitor, expected):
-    both = RoundReport(1, central=Score(1.0, 0.9), federated=Score(1.0, 0.8))
-    assert Objective(monitor, "accuracy").value(both) == expected
+    both = RoundReport(
+        1, central=Score(1.0, {"accuracy": 0.9}), federated=Score(1.0, {"accuracy": 0.8})
+    )
+    assert Objective(monitor, "accuracy", metrics.ACCURACY).value(both) == expected
 
 
 def test_auto_falls_back_to_the_participants_evaluation():
-    federated = RoundReport(1, federated=Score(1.0, 0.8))
-    assert Objective("auto", "accuracy").value(federated) == 0.8
-    assert Objective("central", "accuracy").value(federated) is None
+    federated = RoundReport(1, federated=Score(1.0, {"accuracy": 0.8}))
+    assert Objective("auto", "accuracy", metrics.ACCURACY).value(federated) == 0.8
+    assert Objective("central", "accuracy", metrics.ACCURACY).value(federated) is None

@@ -16,11 +16,15 @@ def events_of(path):
 
 
 def report(server_round, accuracy):
-    return RoundReport(server_round, central=Score(1.0, accuracy, 10), train_loss=0.5, bytes_up=7)
+    return RoundReport(
+        server_round, central=Score(1.0, {"accuracy": accuracy}, 10), train_loss=0.5, bytes_up=7
+    )
 
 
 def test_one_event_file_holds_history_and_hyperparameters(tmp_path):
-    log = TensorBoardLog(tmp_path, {"learning-rate": 0.1, "model": "simple-cnn"})
+    log = TensorBoardLog(
+        tmp_path, {"learning-rate": 0.1, "model": "simple-cnn"}, ["accuracy", "loss"]
+    )
     for number, accuracy in enumerate([0.25, 0.5]):
         log.after_round(report(number, accuracy), NOTHING)
 
@@ -31,11 +35,11 @@ def test_one_event_file_holds_history_and_hyperparameters(tmp_path):
 
 
 def test_a_resumed_run_supersedes_what_was_written_after_its_checkpoint(tmp_path):
-    killed = TensorBoardLog(tmp_path, {})
+    killed = TensorBoardLog(tmp_path, {}, ["accuracy"])
     for number in (0, 1, 2):
         killed.after_round(report(number, 0.25), NOTHING)
     time.sleep(1.1)  # event files are read in the order of their names, which begin with the second
-    resumed = TensorBoardLog(tmp_path, {}, first_round=2)
+    resumed = TensorBoardLog(tmp_path, {}, ["accuracy"], first_round=2)
     resumed.after_round(report(2, 0.75), NOTHING)
 
     values = {e.step: e.value for e in events_of(tmp_path).Scalars("central/accuracy")}
@@ -45,7 +49,7 @@ def test_a_resumed_run_supersedes_what_was_written_after_its_checkpoint(tmp_path
 def test_what_cannot_be_written_is_reported_and_the_run_goes_on(tmp_path, caplog):
     file = tmp_path / "file"
     file.write_text("not a folder")
-    log = TensorBoardLog(file, {})
+    log = TensorBoardLog(file, {}, ["accuracy"])
     assert log.after_round(report(1, 0.5), NOTHING) is None
     assert "the run goes on" in caplog.text
 

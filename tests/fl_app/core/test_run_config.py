@@ -43,7 +43,7 @@ def test_what_may_change_on_resume_is_where_things_are_and_when_a_run_ends():
     assert {
         *("data-dir", "output-dir", "resume", "checkpoint-every", "tensorboard"),
         *("num-server-rounds", "round-deadline", "quorum-deadline", "max-failed-rounds"),
-        *("target-accuracy", "target-loss", "patience", "min-improvement"),
+        *("target", "target-accuracy", "target-loss", "patience", "min-improvement"),
         *("update-tolerance", "time-budget", "monitor", "best-metric"),
         "secure-stage-deadline",
     } == run_config.MAY_CHANGE

@@ -8,7 +8,7 @@ import torch
 from fl_app.core.errors import ConfigError, DataError
 from fl_app.data import datasets
 from fl_app.data.datasets import FASHION_MNIST, MNIST, load_dataset, resolve_dataset
-from fl_app.data.tensor_dataset import ImageExamples, GreyExamples, normalise
+from fl_app.data.tensor_dataset import GreyExamples, ImageExamples, normalise
 from strategies.part_kinds import KINDS
 from tests.support.idx_files import write_idx_set
 

@@ -75,7 +75,7 @@ def test_smaller_alpha_is_more_skewed():
 @pytest.mark.parametrize(
     ("request_", "key", "allowed"),
     [
-        (spec("wavy"), 'partitioner = "wavy"', "the names are contiguous, iid"),
+        (spec("wavy"), 'partitioner = "wavy"', "the names are natural, contiguous, iid"),
         (spec("iid", 0), "num-participants = 0", "from 1 to 2000"),
         (spec("contiguous", 2001), "num-participants = 2001", "from 1 to 2000"),
         (spec("iid", seed=-1), "seed = -1", "0 or more"),

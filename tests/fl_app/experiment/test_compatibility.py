@@ -14,7 +14,7 @@ from fl_app.experiment.combination import FLOWER_ARGUMENTS
 from fl_app.experiment.compatibility import check_compatibility, compatibility_table
 from fl_app.experiment.compatibility_rules import RULES
 from fl_app.experiment.strategy import build_strategy
-from fl_app.tasks.registry import build_model
+from fl_app.tasks.registry import build_model, task_of
 from fl_app.tasks.server_data import ServerData
 from scripts.repository import default_run_config
 from strategies.part_kinds import KINDS
@@ -212,7 +212,7 @@ def test_what_is_tried_before_a_run_is_given_what_the_run_gives(monkeypatch):
     settings = config({"strategy": "recording"})
     check_compatibility(settings)
     model = build_model(settings.model, settings.seed)
-    build_strategy(settings, model, ServerData("digits", (), 0.0, 1.0, (1, 28, 28)), "run")
+    build_strategy(settings, model, ServerData("digits", task_of(settings)), "run")
 
     assert given == [set(FLOWER_ARGUMENTS)] * 2
 

@@ -5,9 +5,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from fl_app.plots.training_curves import plot_history, plot_label_distribution
+from fl_app.core.metrics import ACCURACY, LOSS_METRIC
+from fl_app.plots.training_curves import Curves, plot_history, plot_label_distribution
 
 NAMES = [str(i) for i in range(10)]
+
+
+def curves(central, central_loss, federated, federated_loss):
+    return [
+        Curves("accuracy", ACCURACY, central, federated),
+        Curves("loss", LOSS_METRIC, central_loss, federated_loss),
+    ]
 
 
 @pytest.fixture
@@ -59,10 +67,12 @@ def test_counts_that_do_not_fit_are_refused(tmp_path, shape):
 def test_history_leaves_out_what_was_not_measured(tmp_path, figures):
     plot_history(
         [0, 1, 2, 3],
-        [0.1, 0.9, 0.95, 0.96],
-        [2.3, 0.3, 0.2, 0.1],
-        [None, 0.8, None, 0.9],
-        [None, 0.4, None, 0.3],
+        curves(
+            [0.1, 0.9, 0.95, 0.96],
+            [2.3, 0.3, 0.2, 0.1],
+            [None, 0.8, None, 0.9],
+            [None, 0.4, None, 0.3],
+        ),
         tmp_path / "a.png",
         "title",
     )
@@ -73,24 +83,26 @@ def test_history_leaves_out_what_was_not_measured(tmp_path, figures):
     assert federated.get_xydata().tolist() == [[1, 0.8], [3, 0.9]]
     assert loss.get_lines()[1].get_xydata().tolist() == [[1, 0.4], [3, 0.3]]
     assert accuracy.get_title() == "accuracy (last: central 96.00%, federated 90.00%)"
-    assert [text.get_text() for text in accuracy.texts] == ["round 0: 10.0%, off the scale"]
+    assert [text.get_text() for text in accuracy.texts] == ["round 0: 10.00%, off the scale"]
     assert all(tick == int(tick) for tick in accuracy.get_xticks())
 
 
 @pytest.mark.parametrize("rounds", [[], [0], [1], list(range(200))])
 def test_history_of_any_length(tmp_path, rounds):
     nothing = [None] * len(rounds)
-    plot_history(rounds, [0.5] * len(rounds), nothing, nothing, nothing, tmp_path / "a.png", "t")
+    values = [0.5] * len(rounds)
+    drawn = curves(values, nothing, nothing, nothing)
+    plot_history(rounds, drawn, tmp_path / "a.png", "t")
     assert is_png(tmp_path / "a.png")
 
 
 def test_a_diverged_run_can_be_drawn(tmp_path):
     rounds, nothing = [0, 1, 2], [None] * 3
     losses = [2.3, float("inf"), float("nan")]
-    plot_history(rounds, [0.1] * 3, losses, nothing, nothing, tmp_path / "a.png", "t")
+    plot_history(rounds, curves([0.1] * 3, losses, nothing, nothing), tmp_path / "a.png", "t")
     assert is_png(tmp_path / "a.png")
 
 
 def test_history_of_unequal_lengths_is_refused(tmp_path):
     with pytest.raises(ValueError, match="1 values do not fit 2 rounds"):
-        plot_history([1, 2], [0.1], [1, 1], [0, 0], [1, 1], tmp_path / "a.png", "title")
+        plot_history([1, 2], curves([0.1], [1, 1], [0, 0], [1, 1]), tmp_path / "a.png", "title")

@@ -7,6 +7,7 @@ import pytest
 from flwr.app import Message
 from torch import nn
 
+from fl_app.tasks.task import Task
 from fl_app.training.local_training import LocalUpdate, local_update
 from tests.fl_app.privacy.private_run import Z, rows, watching
 from tests.support.local_run import run_app, run_on, summary_of
@@ -24,7 +25,8 @@ def test_a_reply_to_training_tells_nothing_but_the_protected_delta(central, mode
     assert len(replies) == 9
     for row in rows(directory, "participant"):
         assert row["num_examples"] == 1
-        assert row["train_loss"] is row["train_accuracy"] is row["update_norm"] is None
+        assert row["train_loss"] is row["update_norm"] is None
+        assert row["train_metrics"] == {}
     assert all(row["train_loss"] is None for row in rows(directory))
 
 
@@ -58,8 +60,8 @@ def test_distributed_noise_is_in_what_is_sent(distributed):
 
 
 def test_training_that_diverged_is_hidden_in_zeros(central, monkeypatch, flower_log):
-    def diverging(model: nn.Module, weights: Any, *more: Any) -> LocalUpdate:
-        update = local_update(model, weights, *more)
+    def diverging(task: Task, model: nn.Module, weights: Any, *more: Any) -> LocalUpdate:
+        update = local_update(task, model, weights, *more)
         update.delta[0][...] = np.nan
         return update
 

@@ -14,7 +14,7 @@ def round_report(server_round: int = 1, **changes: Any) -> RoundReport:
     known: dict[str, Any] = {
         "server_round": server_round,
         "aggregated": True,
-        "central": Score(0.5, 0.75, 360),
+        "central": Score(0.5, {"accuracy": 0.75}, 360),
         "participants": (ParticipantReport("0", num_examples=5), ParticipantReport("1", "gone")),
         "fit_seconds": 2.0,
         "evaluate_seconds": 1.0,

@@ -11,14 +11,16 @@ from fl_app.results.records import ParticipantReport, RoundReport, Score
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 counts = st.integers(0, 2**40)
 maybe = st.none() | numbers
-scores = st.none() | st.builds(Score, numbers, maybe, counts)
+names = st.text().filter(lambda name: name not in ("loss", "num_examples"))
+metrics = st.dictionaries(names, numbers, max_size=3)
+scores = st.none() | st.builds(Score, numbers, metrics, counts)
 participants = st.builds(
     ParticipantReport,
     participant=st.text(),
     failure=st.none() | st.text(),
     num_examples=st.none() | counts,
     train_loss=maybe,
-    train_accuracy=maybe,
+    train_metrics=metrics,
     update_norm=maybe,
     train_seconds=maybe,
     round_trip_seconds=maybe,
@@ -33,7 +35,7 @@ reports = st.builds(
     central=scores,
     federated=scores,
     train_loss=maybe,
-    train_accuracy=maybe,
+    train_metrics=metrics,
     epsilon=maybe,
     clip_norm=maybe,
     participants=st.lists(participants, max_size=3).map(tuple),
@@ -59,7 +61,7 @@ def test_rows_of_releases_that_knew_no_privacy_are_read():
 
 
 def test_a_line_is_strict_json_with_null_for_what_is_not_finite():
-    report = RoundReport(1, central=Score(math.nan, math.inf), train_loss=-math.inf)
+    report = RoundReport(1, central=Score(math.nan, {"accuracy": math.inf}), train_loss=-math.inf)
     (row,) = round_rows(report)
     assert row["central"] == {"loss": None, "accuracy": None, "num_examples": 0}
     assert row["train_loss"] is None
@@ -67,7 +69,9 @@ def test_a_line_is_strict_json_with_null_for_what_is_not_finite():
 
 
 def test_a_loss_that_was_not_finite_is_read_back_as_nan():
-    (decoded,) = decode_rounds([encode_round(RoundReport(1, central=Score(math.inf, 0.1)))])
+    (decoded,) = decode_rounds(
+        [encode_round(RoundReport(1, central=Score(math.inf, {"accuracy": 0.1})))]
+    )
     assert decoded.central is not None
     assert math.isnan(decoded.central.loss)
 

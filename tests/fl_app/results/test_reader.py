@@ -29,21 +29,21 @@ from tests.support.local_run import run_app, summary_of
 
 def rounds_of(*accuracies: float, failures: int = 0) -> Iterator[RoundReport]:
     """Round 0 and further ones; two participants each, of which the first ones may fail."""
-    yield RoundReport(0, central=Score(2.3, 0.1, 100))
+    yield RoundReport(0, central=Score(2.3, {"accuracy": 0.1}, 100))
     for number, accuracy in enumerate(accuracies, start=1):
         participants = tuple(
             ParticipantReport("0", failure="lost")
             if i < failures
             else ParticipantReport(
-                str(i), None, 50, 0.5, 0.8 + i / 100, 1.5 + i, 0.1, 0.2, 1000, 2000
+                str(i), None, 50, 0.5, {"accuracy": 0.8 + i / 100}, 1.5 + i, 0.1, 0.2, 1000, 2000
             )
             for i in range(2)
         )
         yield RoundReport(
             number,
             aggregated=True,
-            central=Score(1 - accuracy, accuracy, 100),
-            federated=Score(1.1 - accuracy, accuracy - 0.01, 90),
+            central=Score(1 - accuracy, {"accuracy": accuracy}, 100),
+            federated=Score(1.1 - accuracy, {"accuracy": accuracy - 0.01}, 90),
             participants=participants,
             bytes_up=1_000_000,
             bytes_down=3_000_000,
@@ -99,7 +99,7 @@ def test_what_the_app_wrote_is_read_back(run_config):
     run, summary = load_run(directory), summary_of(directory)
     assert [report.server_round for report in run.rounds] == [0, 1, 2]
     assert run.rounds[-1].central is not None
-    assert run.rounds[-1].central.accuracy == summary["central"]["accuracy"]
+    assert run.rounds[-1].central.metrics["accuracy"] == summary["central"]["accuracy"]
     assert run.reason == "all 2 rounds are done"
     assert run.seconds == summary["seconds"]
     assert run.weights_digest == summary["sha256"]["weights"]
@@ -141,11 +141,11 @@ def test_before_the_first_evaluation_there_are_no_rounds(tmp_path):
 
 
 def test_a_loss_that_was_not_finite_is_nan(tmp_path):
-    diverged = RoundReport(0, central=Score(math.inf, 0.1, 10))
+    diverged = RoundReport(0, central=Score(math.inf, {"accuracy": 0.1}, 10))
     (report,) = load_run(write_run(tmp_path / "run", [diverged])).rounds
     assert report.central is not None
     assert math.isnan(report.central.loss)
-    assert report.central.accuracy == 0.1
+    assert report.central.metrics["accuracy"] == 0.1
 
 
 def test_the_summary_of_before_a_resume_does_not_count(tmp_path):

@@ -62,7 +62,9 @@ def test_what_is_not_finite_becomes_null(directory, value):
     diverged = (ParticipantReport("0", train_loss=value, update_norm=value),)
 
     directory.after_round(
-        round_report(central=Score(value, 0.1), train_loss=value, participants=diverged),
+        round_report(
+            central=Score(value, {"accuracy": 0.1}), train_loss=value, participants=diverged
+        ),
         WEIGHTS,
     )
 

@@ -11,12 +11,15 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from fl_app.core.errors import UserError
+from fl_app.core.metrics import ACCURACY
 from fl_app.experiment.run import draw_history
 from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import Score
 from fl_app.results.run_directory import RunDirectory
 from tests.fl_app.results.reported_round import NAN, WEIGHTS, round_report
 from tests.support.full_disk import FULL, fail
+
+METRICS = {"accuracy": ACCURACY}
 
 
 def make(path: Path) -> RunDirectory:
@@ -32,7 +35,10 @@ def test_a_directory_that_disappears_does_not_end_the_run(directory, flower_log)
     directory.after_round(round_report(0), WEIGHTS)
     directory.write_json("summary.json", {})
     directory.write_tensors("model.safetensors", dict(zip("ab", WEIGHTS, strict=True)), {})
-    directory.write_plot("history.png", partial(draw_history, directory.reports, title="title"))
+    directory.write_plot(
+        "history.png",
+        partial(draw_history, directory.reports, metrics={"accuracy": ACCURACY}, title="title"),
+    )
 
     for name in ("metrics.jsonl", "summary.json", "model.safetensors", "history.png"):
         assert f"{name} was not written, the run goes on" in flower_log.text
@@ -86,9 +92,14 @@ def test_the_model_is_written_under_its_names_with_metadata(directory):
 @pytest.mark.parametrize("losses", [[], [2.3], [2.3, 0.5, NAN]])
 def test_the_history_is_drawn_whatever_came_of_it(directory, losses):
     for server_round, loss in enumerate(losses):
-        directory.after_round(round_report(server_round, central=Score(loss, 0.5)), WEIGHTS)
+        directory.after_round(
+            round_report(server_round, central=Score(loss, {"accuracy": 0.5})), WEIGHTS
+        )
 
-    directory.write_plot("history.png", partial(draw_history, directory.reports, title="title"))
+    directory.write_plot(
+        "history.png",
+        partial(draw_history, directory.reports, metrics={"accuracy": ACCURACY}, title="title"),
+    )
 
     assert (directory.path / "history.png").read_bytes().startswith(b"\x89PNG")
 

@@ -19,4 +19,6 @@ def test_the_server_evaluates_the_initial_and_all_new_weights():
 
     central = [report.central for report in recorder.reports]
     assert [c.loss for c in central if c is not None] == [0.0, 11.0, 22.0, 33.0]
-    assert all(c is not None and (c.accuracy, c.num_examples) == (0.25, 7) for c in central)
+    assert all(
+        c is not None and (c.metrics, c.num_examples) == ({"accuracy": 0.25}, 7) for c in central
+    )

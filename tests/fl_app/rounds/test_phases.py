@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ from flwr.clientapp import ClientApp
 from flwr.server.client_manager import SimpleClientManager
 from flwr.server.strategy import FedAvg, Strategy
 
+from fl_app.core.metrics import ACCURACY, Sum, encode
 from fl_app.messaging.client_registry import ClientRegistry
-from fl_app.messaging.replies import num_bytes
+from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
+from fl_app.messaging.replies import merged_metrics, num_bytes
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_results import AggregateResult, TrainResult
 from fl_app.rounds.round_strategy import round_strategy
@@ -17,6 +20,7 @@ from scripts.harness.in_process_grid import Fault, InProcessGrid
 from strategies import DeltaFedAvg
 from strategies.core.npy import GlobalWeights
 
+METRICS = {"accuracy": ACCURACY}
 W_T = GlobalWeights([np.array([10.0, 20.0], np.float32)])
 
 
@@ -31,7 +35,8 @@ class Toy(NumPyClient):
 
     def fit(self, parameters, config):
         moved = np.full(2, self._n, np.float32)
-        metrics = {"train-loss": self._n / 1, "train-accuracy": 0.5, "update-norm": 1.5}
+        sums = {"loss": Sum(np.array(self._n**2 / 1), self._n), "accuracy": Sum(np.array(1.0), 2)}
+        metrics = {TRAIN_MEASURES_KEY: encode(sums), "update-norm": 1.5}
         if config.get("update") == "delta":
             return [moved], self._n, {"update": "delta", **metrics}
         return [parameters[0] + moved], self._n, metrics
@@ -54,7 +59,9 @@ def phases_of(
     grid = InProcessGrid(ClientApp(toy_client), {}, num_nodes, order=order, faults=faults)
     manager = SimpleClientManager()
     ClientRegistry(grid, manager).refresh()
-    return Phases(grid, manager, round_strategy(strategy or DeltaFedAvg()), **arguments)
+    training = partial(merged_metrics, TRAIN_MEASURES_KEY, METRICS)
+    ours = DeltaFedAvg(fit_metrics_aggregation_fn=training)
+    return Phases(grid, manager, round_strategy(strategy or ours), metrics=METRICS, **arguments)
 
 
 def weights(fit: AggregateResult) -> list[float]:
@@ -96,7 +103,7 @@ def test_a_fit_phase_by_hand():
 
     assert weights(fit) == pytest.approx([10 + 14 / 6, 20 + 14 / 6], rel=1e-6)
     assert fit.train_loss == pytest.approx(14 / 6)
-    assert fit.train_accuracy == pytest.approx(0.5)
+    assert fit.train_metrics["accuracy"] == pytest.approx(0.5)
     assert fit.seconds > 0
 
 
@@ -152,7 +159,7 @@ def test_an_evaluate_phase_by_hand():
 
     assert evaluation.score is not None
     assert evaluation.score.loss == pytest.approx(14 / 6)
-    assert evaluation.score.accuracy == pytest.approx(0.5)
+    assert evaluation.score.metrics["accuracy"] == pytest.approx(0.5)
     assert evaluation.score.num_examples == 6
     assert evaluation.failures == {}
     assert evaluation.bytes_down == 3 * num_bytes(W_T.parameters)

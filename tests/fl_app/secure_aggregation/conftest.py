@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -5,6 +6,8 @@ from flwr.clientapp import ClientApp
 from flwr.server.client_manager import SimpleClientManager
 
 from fl_app.messaging.client_registry import ClientRegistry
+from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
+from fl_app.messaging.replies import merged_metrics
 from fl_app.rounds.phases import Phases
 from fl_app.rounds.round_strategy import round_strategy
 from fl_app.secure_aggregation.settings import SecureSettings
@@ -33,7 +36,11 @@ def phases_of(run_config):
         }
         grid = InProcessGrid(app, config, num_nodes, order, faults)
         manager = SimpleClientManager()
+        merged = partial(merged_metrics, TRAIN_MEASURES_KEY, {})
+        averaging: dict[str, Any] = {"fit_metrics_aggregation_fn": merged}
         ClientRegistry(grid, manager).refresh()
-        return Phases(grid, manager, round_strategy(DeltaFedAvg(**strategy)), deadline, settings)
+        return Phases(
+            grid, manager, round_strategy(DeltaFedAvg(**(averaging | strategy))), deadline, settings
+        )
 
     return build

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
+from fl_app.tasks.images.model_outputs import check_model, check_outputs
 from fl_app.tasks.images.simple_cnn import SimpleCNN
-from fl_app.tasks.images.model_outputs import ModelError, check_model, check_outputs
+from fl_app.tasks.task import ModelError
 
 LOGITS = torch.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]])
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.images.simple_cnn import SimpleCNN
+from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import get_weights, set_weights, state_arrays
 from fl_app.tasks.registry import build_model
 

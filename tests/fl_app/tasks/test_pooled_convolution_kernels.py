@@ -6,7 +6,7 @@ from torch import nn
 
 from fl_app.tasks.images.convolution.kernels import compiled_pooling
 from fl_app.tasks.images.convolution.pooled import pooled_convolution
-from tests.fl_app.tasks.images.convolutions import CASES, Case, batch, gradients, is_compiled, textbook
+from tests.fl_app.tasks.convolutions import CASES, Case, batch, gradients, is_compiled, textbook
 
 needs_compiler = pytest.mark.skipif(compiled_pooling() is None, reason="there is no C compiler")
 

@@ -4,7 +4,7 @@ import pytest
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
-from fl_app.tasks.settings import class_names
+from fl_app.tasks.registry import task_of
 from fl_app.training.settings import training_settings
 
 
@@ -35,4 +35,4 @@ def test_class_names_that_stand_for_one_folder_are_refused_before_the_first_roun
     config = RunConfig.from_run_config(run_config | {"dataset": "own", "class-names": names})
 
     with pytest.raises(ConfigError, match="stand for one folder"):
-        class_names(config)
+        task_of(config).check_own_data()

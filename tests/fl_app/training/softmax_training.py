@@ -5,10 +5,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
+from fl_app.core.metrics import finished
 from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.model.parameters import Arrays, get_weights
 from fl_app.training.local_training import LocalUpdate, local_update
 from fl_app.training.sgd import Precision, TrainingSettings
+
+TASK = ImageClassification()
+
+
+def accuracy_of(update: LocalUpdate) -> float:
+    return finished(TASK.metrics, update.sums)["accuracy"]
 
 
 class Softmax(nn.Module):
@@ -63,6 +71,7 @@ def train(
     precision: Precision = "float32",
 ) -> LocalUpdate:
     return local_update(
+        TASK,
         model,
         get_weights(model),
         data,

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from fl_app.core.errors import ConfigError
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.training.batches import batch_sizes
-from fl_app.training.sgd import batches_of
-from tests.fl_app.training.softmax_training import Counting, bits, examples, fresh, train
+from tests.fl_app.training.softmax_training import TASK, Counting, bits, examples, fresh, train
+
+CPU = torch.device("cpu")
 
 
 class Flat(Counting):
@@ -37,6 +38,10 @@ class Spatial(Counting):
         return super().forward(self.norm(images))
 
 
+def sizes_of(model: nn.Module, count: int, batch: int) -> list[int]:
+    return batch_sizes(TASK, model, examples(count), batch, CPU)
+
+
 def steps_of(kind: type[Counting], count: int, batch: int) -> list[int]:
     model = fresh(kind)
     assert isinstance(model, Counting)
@@ -53,16 +58,16 @@ def test_a_site_of_65_examples_in_batches_of_32_trains_with_a_batch_norm() -> No
 
 @pytest.mark.parametrize("kind", [Counting, Spatial])
 def test_models_that_can_be_trained_on_one_example_keep_their_batches(kind: type[Counting]) -> None:
-    sizes = batch_sizes(fresh(kind).train(), examples(65).images, 32)
+    sizes = sizes_of(fresh(kind).train(), 65, 32)
     assert sizes == [32, 32, 1]
-    assert batch_sizes(fresh(kind).train(), examples(1).images, 32) == [1]
-    assert batch_sizes(fresh(kind).train(), examples(3).images, 1) == [1, 1, 1]
+    assert sizes_of(fresh(kind).train(), 1, 32) == [1]
+    assert sizes_of(fresh(kind).train(), 3, 1) == [1, 1, 1]
 
 
 def test_a_batch_norm_that_is_frozen_takes_any_batch() -> None:
     model = fresh(Flat).train()
     model.get_submodule("norm").eval()
-    assert batch_sizes(model, examples(5).images, 4) == [4, 1]
+    assert sizes_of(model, 5, 4) == [4, 1]
 
 
 def test_looking_for_a_batch_norms_limits_changes_no_bit() -> None:
@@ -73,8 +78,8 @@ def test_looking_for_a_batch_norms_limits_changes_no_bit() -> None:
     expected = torch.rand(1)
     torch.manual_seed(4)
 
-    batch_sizes(model, examples(5).images, 4)
-    batch_sizes(fresh(Spatial).train(), examples(5).images, 4)
+    sizes_of(model, 5, 4)
+    sizes_of(fresh(Spatial).train(), 5, 4)
 
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -98,7 +103,7 @@ def test_a_single_example_is_refused_with_the_reason() -> None:
 def test_batches_of_unequal_sizes_hold_every_example_once() -> None:
     data, order = examples(200), torch.randperm(200, generator=torch.Generator().manual_seed(1))
     sizes = [1] * 70 + [3] * 20 + [70]
-    batches = list(batches_of(data.images, data.labels, order, sizes))
+    batches = list(data.batches(order, sizes, TASK.collate, CPU))
     assert [len(images) for images, _ in batches] == sizes
     joined = ImageExamples(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
     np.testing.assert_array_equal(joined.images, data.images[order])

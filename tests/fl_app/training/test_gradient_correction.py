@@ -17,6 +17,7 @@ from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.local_training import local_update
 from fl_app.training.sgd import TrainingSettings
 from strategies.core.client_update import Arrays
+from tests.fl_app.training.softmax_training import TASK
 
 RATE, BATCH, EPOCHS = 0.1, 4, 3
 Penalty = Callable[[nn.Module], Tensor]
@@ -54,7 +55,7 @@ def trained(
     start = get_weights(model)
     options = TrainingSettings(EPOCHS, BATCH, RATE, **settings)
     generator = torch.Generator().manual_seed(7)
-    update = local_update(model, start, data, options, generator, correction=correction)
+    update = local_update(TASK, model, start, data, options, generator, correction=correction)
     set_weights(model, start)
     return update.weights
 

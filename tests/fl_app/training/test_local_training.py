@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
+from fl_app.data import tensor_dataset
 from fl_app.tasks.model.parameters import get_weights
-from fl_app.training import local_training, sgd
 from fl_app.training.local_training import LocalUpdate, evaluate, local_update
 from fl_app.training.sgd import TrainingSettings
 from tests.fl_app.training.softmax_training import (
+    TASK,
     Counting,
     Dropping,
     Softmax,
@@ -90,7 +91,8 @@ def test_the_global_random_state_is_left_alone(kind):
 
 def test_dropout_is_on_in_training_and_off_in_evaluation():
     assert bits(train(fresh(Dropping), examples(20))) != bits(train(fresh(), examples(20)))
-    assert evaluate(fresh(Dropping), examples(20)) == evaluate(fresh(), examples(20))
+    dropping, plain = (evaluate(TASK, fresh(kind), examples(20)) for kind in (Dropping, Softmax))
+    assert (dropping.loss, dropping.metrics) == (plain.loss, plain.metrics)
 
 
 def test_training_starts_from_the_weights_given_and_does_not_mutate_them():
@@ -99,7 +101,7 @@ def test_training_starts_from_the_weights_given_and_does_not_mutate_them():
         array.setflags(write=False)  # as they come off the wire
     settings = TrainingSettings(epochs=1, batch_size=5, learning_rate=1e-12)
 
-    update = local_update(fresh(), weights, examples(5), settings, torch.Generator())
+    update = local_update(TASK, fresh(), weights, examples(5), settings, torch.Generator())
 
     assert all((array == 0.25).all() for array in weights)
     np.testing.assert_allclose(update.weights[0], 0.25, atol=1e-6)
@@ -119,12 +121,12 @@ def test_no_examples_are_an_error():
     with pytest.raises(ValueError, match="no examples to train on"):
         train(fresh(), examples(0))
     with pytest.raises(ValueError, match="no examples to evaluate on"):
-        evaluate(fresh(), examples(0))
+        evaluate(TASK, fresh(), examples(0))
 
 
 def test_batches_are_the_same_however_many_are_copied_out_at_a_time(monkeypatch):
     expected = bits(train(fresh(), examples(30), epochs=2))
-    monkeypatch.setattr(sgd, "_BATCHES_PER_COPY", 2)
+    monkeypatch.setattr(tensor_dataset, "_BATCHES_PER_COPY", 2)
 
     assert bits(train(fresh(), examples(30), epochs=2)) == expected
 
@@ -160,7 +162,7 @@ def test_a_model_can_be_trained_after_it_was_evaluated():
 
     model, expected = fresh(Convolution), train(fresh(Convolution), examples(10))
 
-    evaluate(model, examples(30))
+    evaluate(TASK, model, examples(30))
     update = train(model, examples(10))
 
     for delta, other in zip(update.delta, expected.delta, strict=True):
@@ -172,7 +174,9 @@ def test_outputs_that_no_gradient_leads_from_are_refused_in_words():
         def forward(self, images: Tensor) -> Tensor:
             return super().forward(images).detach()
 
-    with pytest.raises(ConfigError, match=r"depend on none of its trained parameters.*detach\(\)"):
+    with pytest.raises(
+        ConfigError, match=r"depends on none of the model's trained parameters.*detach\(\)"
+    ):
         train(fresh(Cut), examples(10))
 
 
@@ -182,15 +186,15 @@ def test_outputs_that_no_gradient_leads_from_are_refused_in_words():
 @pytest.mark.parametrize("batch", [1, 7, 64, 1000])
 def test_evaluation_is_exact_whatever_the_batching(monkeypatch, batch):
     data, (weight, bias) = examples(100), as_float64(fresh())
-    monkeypatch.setattr(local_training, "_EVALUATION_BATCH", batch)
+    monkeypatch.setattr(TASK, "evaluation_batch_size", batch)
     logits = data.images.flatten(1).double().numpy() @ weight.T + bias
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     labels = data.labels.numpy()
 
-    result = evaluate(fresh(), data)
+    result = evaluate(TASK, fresh(), data)
 
     assert result.loss == pytest.approx(-log_p[np.arange(100), labels].mean(), abs=1e-7)
-    assert result.accuracy == (log_p.argmax(axis=1) == labels).mean()
+    assert result.metrics["accuracy"] == (log_p.argmax(axis=1) == labels).mean()
     assert result.num_examples == 100
 
 
@@ -205,13 +209,13 @@ def test_outputs_of_16_bits_are_not_summed_in_16_bits(kind):
 
     expected = -float(model(data.images).detach()[rows, data.labels].double().mean())
 
-    assert evaluate(model, data).loss == pytest.approx(expected, rel=1e-5)
+    assert evaluate(TASK, model, data).loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_norm_of_a_delta_in_half_precision_is_not_bound_by_it():
     delta = [np.full(1000, 100, np.float16)]
 
-    update = local_training.LocalUpdate(delta, delta, 1, 0.0, 0.0, 0.0, 1.0)
+    update = LocalUpdate(delta, delta, 1, {}, 0.0, 1.0)
 
     assert update.norm == pytest.approx(100 * 1000**0.5)
 
@@ -228,7 +232,7 @@ def test_evaluation_changes_nothing():
     model = fresh(WithNorm)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    evaluate(model, examples(30))
+    evaluate(TASK, model, examples(30))
 
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -237,5 +241,5 @@ def test_evaluation_changes_nothing():
 @pytest.mark.parametrize(("dtype", "value"), [(np.float16, 100.0), (np.float32, 1e30)])
 def test_the_norm_of_a_delta_is_finite_where_its_square_is_not(dtype, value):
     delta = [np.full(100, value, dtype)]
-    update = LocalUpdate(delta, delta, 1, loss=0.0, accuracy=0.0, seconds=0.0, effective_steps=1.0)
+    update = LocalUpdate(delta, delta, 1, sums={}, seconds=0.0, effective_steps=1.0)
     assert update.norm == pytest.approx(10 * value)

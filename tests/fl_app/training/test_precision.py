@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
 from fl_app.training.local_training import evaluate, resolve_device
-from tests.fl_app.training.softmax_training import Softmax, bits, examples, fresh, train
+from tests.fl_app.training.softmax_training import TASK, Softmax, bits, examples, fresh, train
 
 
 def test_bfloat16_computes_coarser_and_keeps_float32_weights():
@@ -39,7 +39,7 @@ def test_the_model_trains_in_the_precision_asked_for_and_is_evaluated_in_float32
 
     model = fresh(Watching)
     train(model, examples(4), precision=precision)
-    evaluate(model, examples(4))
+    evaluate(TASK, model, examples(4))
 
     assert seen == [getattr(torch, precision), torch.float32]
     assert not torch.is_autocast_enabled("cpu")

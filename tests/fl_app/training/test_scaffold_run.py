@@ -72,10 +72,12 @@ def test_the_run_is_the_papers_algorithm(run_config, monkeypatch, partitioner):
     }
     load_dataset("digits", Path(config["data-dir"]))
     settled = RunConfig.from_run_config(config)
-    parts = [
-        local_data({"partition-id": i, "num-partitions": PARTICIPANTS}, settled, "digits").train
-        for i in range(PARTICIPANTS)
-    ]
+    parts = []
+    for i in range(PARTICIPANTS):
+        node = {"partition-id": i, "num-partitions": PARTICIPANTS}
+        part = local_data(node, settled, "digits").train
+        assert isinstance(part, ImageExamples)
+        parts.append(part)
     start = [torch.from_numpy(w).double() for w in get_weights(build_model("linear", 42))]
 
     expected = scaffold(start, parts)

@@ -10,6 +10,7 @@ from fl_app.training import local_training
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.training.sgd import TrainingSettings
 from fl_app.tasks.model.parameters import get_weights
+from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.registry import build_model
 
 torch.set_num_threads(1)
@@ -19,7 +20,12 @@ model = build_model("simple-cnn", 1)
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     local_training.local_update(
-        model, get_weights(model), examples, TrainingSettings(1, 32, 0.01), generator
+        ImageClassification(),
+        model,
+        get_weights(model),
+        examples,
+        TrainingSettings(1, 32, 0.01),
+        generator,
     )
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 print(faults)

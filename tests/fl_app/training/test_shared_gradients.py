@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.model.parameters import get_weights
+from fl_app.tasks.tally import Tally
 from fl_app.training.gradient_correction import LocalCorrection
-from fl_app.training.sgd import EpochScore, LocalSgd, TrainingSettings
+from fl_app.training.sgd import LocalSgd, TrainingSettings
+from tests.fl_app.training.softmax_training import TASK
 from tests.fl_app.training.test_gradient_correction import assert_close, by_torch, trained
 
 
@@ -103,10 +105,10 @@ def test_no_step_writes_into_the_gradients(model, data, monkeypatch):
     monkeypatch.setattr(torch.autograd, "grad", watched)
     drift = [np.ones(w.shape, np.float32) for w in get_weights(model)]
     settings = TrainingSettings(1, 5, 0.1, momentum=0.9, weight_decay=0.1)
-    sgd = LocalSgd(model, settings, LocalCorrection(0.7, drift).begin(model))
+    sgd = LocalSgd(TASK, model, settings, LocalCorrection(0.7, drift).begin(model))
 
     batches = zip(data.images.split(5), data.labels.split(5), strict=True)
-    sgd.train_epoch(batches, EpochScore(torch.device("cpu")))
+    sgd.train_epoch(batches, Tally())
 
     assert len(seen) == 2 * 4
     assert all(torch.equal(tensor, copy) for tensor, copy in seen)

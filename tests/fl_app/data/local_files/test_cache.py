@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from fl_app.core.errors import DataError
+from fl_app.data.local_data import LocalData
 from fl_app.data.local_files import cache as cache_module
 from fl_app.data.local_files import image_folder, loader, picture
 from fl_app.data.local_files.cache import PictureCache
-from fl_app.data.local_data import LocalData
 from fl_app.data.local_files.loader import load_own_data
 from fl_app.data.local_files.picture import Picture
+from fl_app.data.tensor_dataset import ImageExamples
 from tests.fl_app.data.local_files.own_data import SIZE, make_spec, pixels, save
 
 
@@ -48,7 +49,7 @@ def kept(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "state" / "data-cache").glob("*.npz"))
 
 
-def same(one: LocalData, other: LocalData) -> bool:
+def same(one: LocalData[ImageExamples], other: LocalData[ImageExamples]) -> bool:
     pairs = ((one.train, other.train), (one.test, other.test))
     return one.remarks == other.remarks and all(
         torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in pairs
