@@ -12,6 +12,7 @@ AUTO_DATA = "auto"
 OWN_DATA = "own"
 NATURAL = "natural"
 HONEST = "none"
+SGD = "sgd"
 OWN_STRATEGY = "delta-fedavg"
 DEFAULT_TASK = "image-classification"
 
@@ -57,6 +58,19 @@ declare_kind(
             "mnist": "fl_app.data.datasets:load_mnist",
             "fashion-mnist": "fl_app.data.datasets:load_fashion_mnist",
             "digits": "fl_app.data.datasets:load_digits",
+        },
+    )
+)
+
+declare_kind(
+    Kind(
+        "local-optimizer",
+        offers=("__call__",),
+        called_with=("parameters", "learning_rate", "weight_decay"),
+        words=(SGD,),
+        names={
+            "adamw": "fl_app.training.optimizers:adamw",
+            "adam": "fl_app.training.optimizers:adam",
         },
     )
 )

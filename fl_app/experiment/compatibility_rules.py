@@ -1,12 +1,12 @@
 """The rules of `check_compatibility`: what cannot be combined, why, and the way out."""
 
-from fl_app.core.plugins import OWN_DATA
+from fl_app.core.plugins import OWN_DATA, SGD
 from fl_app.experiment.combination import Rule
 from fl_app.secure_aggregation.settings import MIN_PARTICIPANTS
 from strategies.attacks import ALittleIsEnough, largest_hidden_deviation
 from strategies.flower_strategies import needs_other_clients
 from strategies.part_kinds import STATELESS
-from strategies.registry import facts_of
+from strategies.registry import facts_of, known_name
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -50,12 +50,26 @@ RULES: tuple[Rule, ...] = (
         lambda facts: facts.config.scaffold and facts.lossy,
     ),
     Rule(
-        "scaffold, and momentum or proximal-mu",
+        "scaffold or fednova, and a local-optimizer that is not SGD",
+        "Both reckon with the steps of SGD: that the gradients of a round add up to "
+        "delta / learning-rate. Those of Adam and others do not.",
+        'set local-optimizer = "sgd", or scaffold = false and another aggregator',
+        lambda facts: (
+            facts.config.local_optimizer != SGD
+            and (
+                facts.config.scaffold
+                or known_name("aggregator", facts.config.aggregator) == "fednova"
+            )
+        ),
+    ),
+    Rule(
+        "scaffold, and momentum, proximal-mu or gradient-clip",
         "Option II of SCAFFOLD takes delta / (steps * learning rate) for the mean gradient, which "
         "it is in plain SGD only.",
-        "set momentum = 0.0 and proximal-mu = 0.0, or scaffold = false",
+        "set momentum, proximal-mu and gradient-clip to 0.0, or scaffold = false",
         lambda facts: (
-            facts.config.scaffold and (facts.config.momentum > 0 or facts.config.proximal_mu > 0)
+            facts.config.scaffold
+            and max(facts.config.momentum, facts.config.proximal_mu, facts.config.gradient_clip) > 0
         ),
     ),
     Rule(

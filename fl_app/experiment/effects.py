@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from fl_app.core.plugins import OWN_DATA, is_own_strategy
+from fl_app.core.plugins import OWN_DATA, SGD, is_own_strategy
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.combination import Facts, facts_about
 from strategies.flower_strategies import without_effect
@@ -35,6 +35,7 @@ _NEEDS = (
         'dataset = "own"',
         lambda c: c.dataset == OWN_DATA,
     ),
+    _Needs(("momentum",), 'local-optimizer = "sgd"', lambda c: c.local_optimizer == SGD),
     _Needs(("min-improvement",), "patience", lambda c: c.patience > 0),
     _Needs(
         ("adaptive-clip-rate",), "adaptive-clip-quantile", lambda c: c.adaptive_clip_quantile > 0

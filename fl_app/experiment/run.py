@@ -3,12 +3,10 @@
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from logging import ERROR, INFO
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +18,11 @@ from fl_app.callbacks.checkpoint import Checkpoint, check_identity, run_identity
 from fl_app.callbacks.early_stopping import why_unchanged
 from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError, UserError
-from fl_app.core.metrics import Metric
 from fl_app.core.run_config import RunConfig
+from fl_app.experiment.pictures import write_pictures
 from fl_app.experiment.saved_models import SavedModels
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.digests import config_digest, weights_digest
-from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import RunDirectory
 from fl_app.tasks.model.parameters import state_arrays
 from fl_app.tasks.registry import task_settings
@@ -170,7 +167,7 @@ class Run:
         # Pictures take seconds, and Flower gives an app that is stopped five.
         summary = self._summary(reason, best) | {"not_written": {}}
         directory.write_json("summary.json", summary)
-        self._write_plots()
+        write_pictures(directory, self.config, self.data)
         self.models.tidy()
         now = directory.second_place.now
         not_written = {name: str(now[name]) if name in now else None for name in directory.rescue()}
@@ -184,38 +181,6 @@ class Run:
             if digest:  # participants with data of their own have no common partition
                 log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
-
-    def _write_plots(self) -> None:
-        # They take a second to import: not before the first round.
-        from fl_app.plots.run_comparison import plot_communication, plot_participants
-        from fl_app.plots.training_curves import plot_label_distribution
-
-        directory, data, config = self.directory, self.data, self.config
-        title = f"{self._what()}, {config.num_participants} participants"
-        metrics = all_metrics(data.task)
-        history = partial(draw_history, directory.reports, metrics=metrics, title=title)
-        directory.write_plot("history.png", history)
-        for name, plot in (
-            ("communication.png", plot_communication),
-            ("participants.png", plot_participants),
-        ):
-            directory.write_plot(
-                name, partial(plot, directory.reports, metrics=metrics, title=title)
-            )
-        if data.partition is None:
-            return
-        counts, classes = data.partition.counts, data.partition.label_names
-        names = data.partition.names
-        title = f"{data.name}, {config.partitioner}: examples by participant"
-        directory.write_plot(
-            "partition.png",
-            lambda path: plot_label_distribution(counts, classes, path, title, names),
-        )
-
-    def _what(self) -> str:
-        """Name the task and its data, in a title."""
-        config, name = self.config, self.data.name
-        return name if name == config.task else f"{config.model} on {name}"
 
     def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
         reports = self.directory.reports
@@ -238,26 +203,6 @@ class Run:
             "seconds": round(self.elapsed(), 3),
             "sha256": self.digests(),
         }
-
-
-def draw_history(
-    reports: Sequence[RoundReport], path: Path, metrics: Mapping[str, Metric], title: str
-) -> None:
-    """Draw the first metric of the task and the loss by round into a file."""
-    from fl_app.plots.training_curves import Curves, plot_history  # a second to import
-
-    central = [report.central for report in reports]
-    federated = [report.federated for report in reports]
-    curves = [
-        Curves(
-            name,
-            metric,
-            [score.value(name) if score else None for score in central],
-            [score.value(name) if score else None for score in federated],
-        )
-        for name, metric in metrics.items()
-    ]
-    plot_history([report.server_round for report in reports], curves, path, title)
 
 
 def _version(package: str) -> str:

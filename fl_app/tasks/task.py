@@ -158,13 +158,22 @@ class Task(ABC):
             UserError: If it is missing, damaged, or not as agreed; by default, that there is no
                 such way.
         """
-        raise ConfigError(
+        raise self._no_own_data()
+
+    def check_own_data(self) -> None:
+        """Refuse, on the server, settings that do not say enough for `load_own_data`.
+
+        Raises:
+            ConfigError: By default, where the task has no way to read a participant's own data.
+        """
+        if type(self).load_own_data is Task.load_own_data:
+            raise self._no_own_data()
+
+    def _no_own_data(self) -> ConfigError:
+        return ConfigError(
             f"run config: dataset = 'own' is not for the task {type(self).__name__}, which does "
             "not say how to read a participant's own data (load_own_data)"
         )
-
-    def check_own_data(self) -> None:  # noqa: B027
-        """Refuse, on the server, settings that do not say enough for `load_own_data`."""
 
     def metadata(self) -> Mapping[str, str]:
         """Return what a saved model must say of the task so that others can use it."""

@@ -154,7 +154,10 @@ def local_update(
         sums=tally.sums(),
         seconds=time.perf_counter() - start,
         effective_steps=effective_steps(
-            sgd.steps, settings.learning_rate, settings.momentum, correction.mu
+            sgd.steps,
+            settings.learning_rate,
+            0.0 if settings.optimizer else settings.momentum,
+            correction.mu,
         ),
     )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from fl_app.core.plugins import part
+from fl_app.core.plugins import SGD, part
 from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import protection
+from fl_app.training.optimizers import LocalOptimizer
 from fl_app.training.sgd import TrainingSettings
 from fl_app.training.update_pipeline import PipelineSettings
 
@@ -18,7 +19,17 @@ def training_settings(config: RunConfig, server_round: int) -> TrainingSettings:
         precision=config.precision,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        optimizer=_optimizer(config),
+        gradient_clip=config.gradient_clip,
     )
+
+
+def _optimizer(config: RunConfig) -> LocalOptimizer | None:
+    """Return what makes the local optimizer; `None` is SGD, with its own loop."""
+    if config.local_optimizer == SGD:
+        return None
+    optimizer: LocalOptimizer = part("local-optimizer", config.local_optimizer)
+    return optimizer
 
 
 def local_learning_rate(config: RunConfig) -> Callable[[int], float]:

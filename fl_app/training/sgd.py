@@ -1,4 +1,4 @@
-"""The only local-training loop of the project: mini-batch SGD over tensors."""
+"""The only local-training loop of the project: mini-batch SGD, or one of torch's optimizers."""
 
 import ctypes
 import sys
@@ -18,6 +18,7 @@ from fl_app.tasks.model.federated_model import trained_parameters
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task
 from fl_app.training.gradient_correction import RoundCorrection, Tensors
+from fl_app.training.optimizers import LocalOptimizer, clipped
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -34,6 +35,8 @@ class TrainingSettings:
             gradients and the loss stay float32.
         momentum: As torch.optim.SGD's: `v <- momentum * v + g`, begun anew in each round.
         weight_decay: Likewise: `g + weight_decay * w` is taken for the gradient.
+        optimizer: Makes the optimizer that is stepped in place of SGD; `None` is SGD.
+        gradient_clip: Largest norm of the gradient of a batch's loss; 0 is no limit.
     """
 
     epochs: int
@@ -42,6 +45,8 @@ class TrainingSettings:
     precision: Precision = "float32"
     momentum: float = 0.0
     weight_decay: float = 0.0
+    optimizer: LocalOptimizer | None = None
+    gradient_clip: float = 0.0
 
 
 @contextmanager
@@ -80,6 +85,11 @@ class LocalSgd:
         self._correction = correction
         self._parameters: list[Tensor] = list(trained_parameters(model).values())
         self._velocity: list[Tensor] | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        if settings.optimizer is not None:
+            self._optimizer = settings.optimizer(
+                self._parameters, settings.learning_rate, settings.weight_decay
+            )
         self.steps = 0
 
     def train_epoch(self, batches: Iterable[Batch], tally: Tally | None) -> None:
@@ -115,6 +125,11 @@ class LocalSgd:
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         self.steps += 1
         settings, correction = self._settings, self._correction
+        if settings.gradient_clip:
+            gradients = clipped(gradients, settings.gradient_clip)
+        if self._optimizer is not None:
+            self._step_torch(self._optimizer, gradients)
+            return
         if correction is None and settings.momentum == 0 and settings.weight_decay == 0:
             used = [
                 (p, g) for p, g in zip(self._parameters, gradients, strict=True) if g is not None
@@ -134,6 +149,23 @@ class LocalSgd:
         if settings.momentum:
             direction = self._with_momentum(direction)
         torch._foreach_add_(self._parameters, direction, alpha=-settings.learning_rate)
+
+    def _step_torch(
+        self, optimizer: torch.optim.Optimizer, gradients: Sequence[Tensor | None]
+    ) -> None:
+        """Let one of torch's optimizers step; what the loss does not depend on stays."""
+        if self._correction is not None:
+            filled = [
+                torch.zeros_like(p) if g is None else g
+                for p, g in zip(self._parameters, gradients, strict=True)
+            ]
+            gradients = list(self._correction.applied_to(filled, self._parameters))
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            # A copy: an optimizer may write into it, and autograd's may share their memory.
+            parameter.grad = None if gradient is None else gradient.clone()
+        optimizer.step()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _with_momentum(self, direction: Tensors) -> Tensors:
         if self._velocity is None:  # copied, since it is written to, and may be autograd's

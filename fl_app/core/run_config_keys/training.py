@@ -76,18 +76,28 @@ class TrainingKeys(Keys):
 
     local_epochs: int = key(
         10,
-        "Epochs of SGD a participant runs on its own data in a round.",
+        "Epochs that a participant trains on its own data in a round.",
         ge=1,
         section="Local training",
     )
-    learning_rate: float = key(0.01, "Step size of the local SGD.", gt=0)
+    local_optimizer: str = key(
+        "sgd",
+        "What takes the local steps; like adamw(beta1=0.9). Its state begins anew each round.",
+    )
+    learning_rate: float = key(0.01, "Step size of the local optimizer.", gt=0)
     batch_size: int = key(32, "Examples per step; the short last batch is kept.", ge=1)
     lr_schedule: str = key(
         "constant",
         "Factor on learning-rate by round, like exponential(decay=0.99).",
     )
-    momentum: float = key(0.0, "Of the local SGD; begins anew each round.", ge=0, lt=1)
-    weight_decay: float = key(0.0, "Of the local SGD.", ge=0)
+    momentum: float = key(0.0, "sgd: momentum; begins anew each round.", ge=0, lt=1)
+    weight_decay: float = key(0.0, "Of the local optimizer.", ge=0)
+    gradient_clip: float = key(
+        0.0,
+        "Largest norm of the gradient of a step, for recurrent networks; 0 is no limit. It is no "
+        "protection of privacy: see clip-norm.",
+        ge=0,
+    )
     proximal_mu: float = key(
         0.0, "FedProx: pulls local weights back to the global ones; 0 is off.", ge=0
     )

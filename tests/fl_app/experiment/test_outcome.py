@@ -13,7 +13,7 @@ from flwr.app import Error, Message
 from torch import nn
 
 from fl_app.callbacks.early_stopping import FailedRoundsError
-from fl_app.experiment.run import Run, RunFailedError
+from fl_app.experiment.run import RunFailedError
 from fl_app.results.reader import load_model, model_file, which_model
 from fl_app.tasks.registry import MODELS
 from scripts.harness.in_process_grid import Fault
@@ -200,10 +200,10 @@ def test_a_run_whose_final_loss_is_not_finite_has_failed(config, monkeypatch, fl
 def test_the_summary_is_there_before_the_pictures_are(config, monkeypatch):
     """Drawing takes seconds, and an app that Flower stops has five."""
 
-    def stopped(run: Run) -> None:
+    def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Run, "_write_plots", stopped)
+    monkeypatch.setattr("fl_app.experiment.run.write_pictures", stopped)
 
     with pytest.raises(KeyboardInterrupt):
         run_app(config)
