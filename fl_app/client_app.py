@@ -2,9 +2,8 @@
 
 from functools import cached_property
 from logging import WARNING
-from typing import cast
 
-from flwr.app import ConfigRecord, Context
+from flwr.app import Context
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, RecordDict, Scalar
@@ -19,18 +18,21 @@ from fl_app.data.local_data import LocalData
 from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
 from fl_app.messaging.fit_config import (
+    AGREEMENT_KEY,
     DATASET_KEY,
     MEASURES_KEY,
     NUM_EXAMPLES_KEY,
     PARTICIPANT_KEY,
     RECEIVED_EXAMPLES_KEY,
     RECEIVED_MEASURES_KEY,
-    TRAIN_MEASURES_KEY,
+    STATISTICS_KEY,
     FitInstruction,
     check_same_model,
+    count_round,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
-from fl_app.tasks.client_data import data_name, local_data, name_of_participant
+from fl_app.tasks.agreement import Statistics
+from fl_app.tasks.client_data import data_name, local_data, name_of_participant, own_source
 from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
 from fl_app.tasks.registry import initial_model, task_of
@@ -43,14 +45,13 @@ from fl_app.training.local_training import (
     cpu_threads,
     evaluate,
     resolve_device,
+    training_metrics,
 )
 from fl_app.training.settings import pipeline_settings, training_settings
+from fl_app.training.statistics_reply import local_statistics, statistics_reply
 from fl_app.training.update_pipeline import UpdatePipeline
-from strategies.core.client_update import DELTA, LOCAL_STEPS_KEY, UPDATE_KEY, WEIGHTS, Arrays
+from strategies.core.client_update import DELTA, UPDATE_KEY, WEIGHTS, Arrays
 from strategies.core.state import STATE_LOST_KEY
-
-_STATE = "participant"
-_TRAINED = "latest-round-trained"
 
 
 class Participant(NumPyClient):
@@ -72,15 +73,16 @@ class Participant(NumPyClient):
         self._node_config = node_config
         self._state = state
         self._dataset: str | None = None
+        self._agreement = ""
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
         self._hear(config)
         properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
         if self._config.secure_aggregation:
-            data = self._data()
+            count = self._num_examples()
             private = self._config.privacy != "none"  # then all weigh the same
-            properties[NUM_EXAMPLES_KEY] = 1 if private else len(data.train)
+            properties[NUM_EXAMPLES_KEY] = 1 if private else count
         return properties
 
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:
@@ -104,9 +106,11 @@ class Participant(NumPyClient):
             there are no metrics.
         """
         self._hear(config)
+        if STATISTICS_KEY in config:
+            return self._tell_statistics()
         instruction = FitInstruction.from_config(config)
         data = self._data()
-        pipeline = self._pipeline(self._count_round(instruction.server_round))
+        pipeline = self._pipeline(count_round(self._state, instruction.server_round))
         check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
@@ -120,7 +124,7 @@ class Participant(NumPyClient):
                 pipeline, parameters, instruction, client_state or ClientState(), data.train
             )
             if not instruction.wants_delta:
-                metrics |= {UPDATE_KEY: WEIGHTS} | _training_metrics(update)
+                metrics |= {UPDATE_KEY: WEIGHTS} | training_metrics(update)
                 return update.weights, update.num_examples, metrics
             clip_norm = instruction.clip_norm if self._config.privacy == "central" else None
             payload, new_state = pipeline.encode(
@@ -133,7 +137,7 @@ class Participant(NumPyClient):
         metrics[UPDATE_KEY] = DELTA
         if pipeline.settings.protection.private:  # nothing else of the training leaves the node
             return payload, 1, metrics
-        return payload, update.num_examples, metrics | _training_metrics(update)
+        return payload, update.num_examples, metrics | training_metrics(update)
 
     def evaluate(
         self, parameters: NDArrays, config: dict[str, Scalar]
@@ -154,9 +158,10 @@ class Participant(NumPyClient):
         return result.loss, result.num_examples, metrics
 
     def _hear(self, told: dict[str, Scalar]) -> None:
-        """Take the data set that the server resolved, where a message says which it is."""
+        """Take what a message says for all: the data set resolved, and what is agreed on."""
         dataset = told.get(DATASET_KEY)
         self._dataset = None if dataset is None else str(dataset)
+        self._agreement = str(told.get(AGREEMENT_KEY, ""))
 
     @cached_property
     def _name(self) -> str:
@@ -164,13 +169,31 @@ class Participant(NumPyClient):
 
     @cached_property
     def _task(self) -> Task:
-        return task_of(self._config, data_name(self._config, self._dataset))
+        task = task_of(self._config, data_name(self._config, self._dataset))
+        if self._agreement:
+            task.take_agreement(self._agreement)
+        return task
 
     def _model(self) -> nn.Module:
         return initial_model(self._task, self._config.seed, self._config.local_parameters)
 
     def _data(self) -> LocalData[BatchedExamples]:
-        return local_data(self._node_config, self._config, self._dataset)
+        return local_data(self._node_config, self._config, self._dataset, self._agreement)
+
+    def _num_examples(self) -> int:
+        """Return how many examples there are to train on, also before all is agreed."""
+        if self._task.to_agree() is None:
+            return len(self._data().train)
+        return self._statistics().num_examples
+
+    def _statistics(self) -> Statistics:
+        source = own_source(self._node_config, self._config)
+        return local_statistics(self._task, source, self._config)
+
+    def _tell_statistics(self) -> tuple[NDArrays, int, dict[str, Scalar]]:
+        """Tell of the examples what the task asks for before round 1."""
+        sums, count, words = statistics_reply(self._statistics(), self._config)
+        return sums, count, {**words, PARTICIPANT_KEY: self._name}
 
     def _pipeline(self, server_round: int) -> UpdatePipeline:
         run, name = self._config, self._name
@@ -236,28 +259,11 @@ class Participant(NumPyClient):
             log(WARNING, line, instruction.state_round, self._name)
         return client_state
 
-    def _count_round(self, told: int | None) -> int:
-        """Return the server's round, or, where it does not tell, the count of fits here."""
-        record = self._state.config_records.get(_STATE, ConfigRecord())
-        server_round = cast(int, record.get(_TRAINED, 0)) + 1 if told is None else told
-        record[_TRAINED] = server_round
-        self._state.config_records[_STATE] = record
-        return server_round
-
     def _store(self, instruction: FitInstruction) -> ClientStateStore:
         run = self._config
         return ClientStateStore(
             state_folder(self._node_config, run.output_dir, run.resume, instruction.run, self._name)
         )
-
-
-def _training_metrics(update: LocalUpdate) -> dict[str, Scalar]:
-    return {
-        TRAIN_MEASURES_KEY: measured.encode(update.sums),
-        "update-norm": update.norm,
-        "train-seconds": update.seconds,
-        LOCAL_STEPS_KEY: update.effective_steps,
-    }
 
 
 def client_fn(context: Context) -> Client:

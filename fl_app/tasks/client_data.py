@@ -16,7 +16,7 @@ from strategies.registry import known_name
 
 
 def local_data(
-    node_config: NodeConfig, config: RunConfig, dataset: str | None
+    node_config: NodeConfig, config: RunConfig, dataset: str | None, agreement: str = ""
 ) -> LocalData[BatchedExamples]:
     """Load a participant's examples; once per process.
 
@@ -24,13 +24,14 @@ def local_data(
         node_config: Says which part, or where its own data lies.
         config: The run config.
         dataset: The set that the server resolved; `None` resolves it here.
+        agreement: What participants with their own data agreed on, if anything.
 
     Raises:
         UserError: If the data or the node config has to be put right.
     """
     if config.dataset == OWN_DATA:
         settings = tuple(task_settings(config).items())
-        return _own_data(config.task, settings, _own_source(node_config, config))
+        return _own_data(config.task, settings, agreement, own_source(node_config, config))
     name = data_name(config, dataset)
     index = partition_id(node_config, config)
     parts, data = parts_of(config, name), load_common_data(config, name).data
@@ -69,7 +70,12 @@ def data_name(config: RunConfig, dataset: str | None) -> str:
     return dataset
 
 
-def _own_source(node_config: NodeConfig, config: RunConfig) -> OwnSource:
+def own_source(node_config: NodeConfig, config: RunConfig) -> OwnSource:
+    """Return where a participant's own data lies.
+
+    Raises:
+        ConfigError: If its node config does not say, or says it wrongly.
+    """
     data, test_data = path_in(node_config, "data"), path_in(node_config, "test-data")
     if not data:
         raise ConfigError(
@@ -97,5 +103,10 @@ def _cache_folder(node_config: NodeConfig) -> Path | None:
 
 
 @lru_cache(maxsize=4)
-def _own_data(text: str, settings: Settings, source: OwnSource) -> LocalData[BatchedExamples]:
-    return build_task(text, dict(settings)).load_own_data(source)
+def _own_data(
+    text: str, settings: Settings, agreement: str, source: OwnSource
+) -> LocalData[BatchedExamples]:
+    task = build_task(text, dict(settings))
+    if agreement:
+        task.take_agreement(agreement)
+    return task.load_own_data(source)
