@@ -11,6 +11,7 @@ from fl_app.data.local_data import OwnSource
 from fl_app.messaging.fit_config import STATISTICS_KEY
 from fl_app.tasks.agreement import Statistics, encode_words
 from fl_app.tasks.task import Task
+from strategies.core.client_update import DELTA, UPDATE_KEY
 
 
 def local_statistics(task: Task, source: OwnSource, config: RunConfig) -> Statistics:
@@ -53,7 +54,8 @@ def statistics_reply(
     means = sums / count
     if statistics.words or not np.abs(means).max(initial=0.0) <= 1:
         raise ConfigError("the statistics are no sums of numbers from -1 to 1, as masks need them")
-    return [means * masked_scale(config.clip_norm, len(means))], count, {}
+    masked = means * masked_scale(config.clip_norm, len(means))
+    return [masked], count, {UPDATE_KEY: DELTA}  # in the protocol, whatever is masked is a delta
 
 
 def masked_scale(clip_norm: float, num_sums: int) -> float:
