@@ -45,6 +45,9 @@ class TableTask(Task):
     Accuracy is measured of a classification, and of a regression the root of the mean squared
     error and the mean absolute error, both in the target's own unit; its loss is the mean squared
     error in deviations of the target.
+
+    Attributes:
+        options: What the run config says of the tables.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class TableTask(Task):
             hidden: The width of hidden layers.
             layers: How many of them there are.
         """
-        self._options = read_options(
+        self.options = read_options(
             target,
             kind,
             classes,
@@ -95,15 +98,15 @@ class TableTask(Task):
                 f"hidden = {hidden} must be 1 or more, and layers = {layers} 0 or more"
             )
         self._hidden = [hidden] * layers
-        self._agreement = TableAgreement.told_by(self._options)
+        self._agreement = TableAgreement.told_by(self.options)
         self._is_regression = kind == REGRESSION
         measured = {"rmse": RMSE, "mae": MAE} if self._is_regression else {"accuracy": ACCURACY}
         self.metrics = MappingProxyType(measured)
 
     def build_model(self) -> nn.Module:
         """See `Task.build_model`; what is to be agreed on has to be."""
-        inputs = width(self._agreed(), self._options)
-        return Perceptron([inputs, *self._hidden, max(1, len(self._options.classes))])
+        inputs = width(self._agreed(), self.options)
+        return Perceptron([inputs, *self._hidden, max(1, len(self.options.classes))])
 
     def load_data(self, data_dir: Path) -> TaskData:
         """Refuse: every participant has a table of its own."""
@@ -123,20 +126,20 @@ class TableTask(Task):
         targets, count = batch[-1], len(batch[-1])
         if not self._is_regression:
             return {"accuracy": ((outputs.argmax(1) == targets).sum(), count)}
-        deviation = self._agreement.deviations[self._options.target]
+        deviation = self._agreement.deviations[self.options.target]
         errors = (outputs - targets).double() * deviation
         return {"rmse": (errors.square().sum(), count), "mae": (errors.abs().sum(), count)}
 
     def sample_batch(self) -> Batch:
         """Make rows of mean numbers without categories."""
-        inputs = torch.zeros(_ROWS_TO_TRY, width(self._agreed(), self._options))
+        inputs = torch.zeros(_ROWS_TO_TRY, width(self._agreed(), self.options))
         dtype = torch.float32 if self._is_regression else torch.int64
         return inputs, torch.zeros(_ROWS_TO_TRY, dtype=dtype)
 
     def load_own_data(self, source: OwnSource) -> LocalData[TensorExamples]:
         """Read a CSV or Parquet file."""
         self._agreed()
-        data = labelled_rows(read_table(source.data), self._options)
+        data = labelled_rows(read_table(source.data), self.options)
         examples, remarks = self._examples(data)
         if source.test_data is None:
             train, test = divide(data, source.holdout_fraction, source.seed, source.participant)
@@ -144,7 +147,7 @@ class TableTask(Task):
         else:
             if source.test_data.resolve() == source.data.resolve():
                 raise DataError(f"{source.data} is both the data and the test data")
-            test_rows = labelled_rows(read_table(source.test_data), self._options)
+            test_rows = labelled_rows(read_table(source.test_data), self.options)
             held, more = self._examples(test_rows)
             makes = partial(_itself, examples), partial(_itself, held)
             remarks += more
@@ -154,27 +157,27 @@ class TableTask(Task):
 
     def to_agree(self) -> Question | None:
         """See `Task.to_agree`."""
-        return question(self._agreement, self._options)
+        return question(self._agreement, self.options)
 
     def local_statistics(self, source: OwnSource) -> Statistics:
         """See `Task.local_statistics`; of the rows that `load_own_data` gives for training."""
-        data = labelled_rows(read_table(source.data), self._options)
+        data = labelled_rows(read_table(source.data), self.options)
         rows = data.rows
         if source.test_data is None:
             rows = rows[divide(data, source.holdout_fraction, source.seed, source.participant)[0]]
-        return answer(data.table, rows, self._agreement, self._options)
+        return answer(data.table, rows, self._agreement, self.options)
 
     def agree(self, merged: Merged) -> str:
         """See `Task.agree`."""
-        return next_agreement(merged, self._agreement, self._options).encode()
+        return next_agreement(merged, self._agreement, self.options).encode()
 
     def take_agreement(self, text: str) -> None:
         """See `Task.take_agreement`."""
-        self._agreement = TableAgreement.decode(text, self._options)
+        self._agreement = TableAgreement.decode(text, self.options)
 
     def metadata(self) -> Mapping[str, str]:
         """Say how rows are prepared; see `Task.metadata`."""
-        classes = json.dumps(list(self._options.classes))
+        classes = json.dumps(list(self.options.classes))
         return {_AGREEMENT: self._agreement.encode(), "classes": classes}
 
     def restore(self, metadata: Mapping[str, str]) -> None:
@@ -186,7 +189,7 @@ class TableTask(Task):
     def predict(self, model: nn.Module, source: str) -> Iterator[str]:
         """Yield a line per row of a CSV or Parquet file, with or without the target."""
         table = read_table(Path(source))
-        agreement, options = self._agreed(), self._options
+        agreement, options = self._agreed(), self.options
         encoded = encode_rows(table, agreement, options)
         with torch.no_grad():
             outputs = model(torch.from_numpy(encoded.inputs))
@@ -211,10 +214,10 @@ class TableTask(Task):
 
     def _examples(self, data: LabelledRows) -> tuple[TensorExamples, tuple[str, ...]]:
         """Make inputs and targets of all rows that have a target."""
-        encoded = encode_rows(data.table, self._agreement, self._options)
+        encoded = encode_rows(data.table, self._agreement, self.options)
         targets = torch.from_numpy(data.targets)
         if self._is_regression:
-            target = self._options.target
+            target = self.options.target
             mean, deviation = self._agreement.means[target], self._agreement.deviations[target]
             targets = ((targets - mean) / deviation).float()
         examples = TensorExamples(torch.from_numpy(encoded.inputs[data.rows]), targets)

@@ -21,22 +21,22 @@ AGREED = TableAgreement(("t",), ("c",), {"t": 10.0}, {"t": 2.0}, {"c": ("a", "b"
 def test_numbers_are_standardised_and_missing_ones_marked() -> None:
     task = task_for(numeric="t", categorical="c")
     rows = table(t=[12, None, 10], c=["a", "?b", None])
-    encoded = encode_rows(rows, AGREED, task._options)
+    encoded = encode_rows(rows, AGREED, task.options)
     assert encoded.inputs.tolist() == [
         [1, 0, 1, 0, 0, 0],
         [0, 1, 0, 0, 1, 0],
         [0, 0, 0, 0, 0, 1],
     ]
     assert encoded.inputs.dtype == np.float32
-    assert width(AGREED, task._options) == 6
+    assert width(AGREED, task.options) == 6
     (remark,) = encoded.remarks
     assert "1 of 3 rows have a category that was not agreed on" in remark
 
 
 def test_categories_in_buckets_are_the_same_everywhere() -> None:
     task = task_for(categorical="c", buckets=4)
-    first = encode_rows(table(c=["x", "y", None]), task._agreement, task._options).inputs
-    second = encode_rows(table(c=["y", "x"]), task._agreement, task._options).inputs
+    first = encode_rows(table(c=["x", "y", None]), task._agreement, task.options).inputs
+    second = encode_rows(table(c=["y", "x"]), task._agreement, task.options).inputs
     assert first.shape == (3, 5)
     assert first[2].tolist() == [0, 0, 0, 0, 1]
     assert (first[:2] == second[::-1]).all()
@@ -45,14 +45,14 @@ def test_categories_in_buckets_are_the_same_everywhere() -> None:
 def test_a_column_too_many_is_remarked_and_one_too_few_refused() -> None:
     task = task_for(numeric="t", categorical="c", ignore="id")
     rows = table(t=[1], c=["a"], id=[7], ill=["no"], weight=[70])
-    (remark,) = encode_rows(rows, AGREED, task._options).remarks
+    (remark,) = encode_rows(rows, AGREED, task.options).remarks
     assert remark.endswith("not used, since they were not agreed on: weight")
     with pytest.raises(DataError, match=r"north\.csv: there is no column 'c'"):
-        encode_rows(table(t=[1]), AGREED, task._options)
+        encode_rows(table(t=[1]), AGREED, task.options)
 
 
 def test_rows_without_a_target_are_left_out_with_a_remark() -> None:
-    rows = labelled_rows(table(ill=["no", None, "yes"]), task_for()._options)
+    rows = labelled_rows(table(ill=["no", None, "yes"]), task_for().options)
     assert rows.rows.tolist() == [0, 2]
     assert rows.targets.tolist() == [0, 1]
     assert "1 of 3 rows have no value" in rows.remarks[0]
@@ -67,12 +67,12 @@ def test_rows_without_a_target_are_left_out_with_a_remark() -> None:
 )
 def test_a_target_of_no_use_is_refused(cells: list[str | None], told: str) -> None:
     with pytest.raises(DataError) as caught:
-        labelled_rows(table(ill=cells), task_for()._options)
+        labelled_rows(table(ill=cells), task_for().options)
     assert told in str(caught.value)
 
 
 def test_a_single_class_is_remarked() -> None:
-    rows = labelled_rows(table(ill=["no"] * 3), task_for()._options)
+    rows = labelled_rows(table(ill=["no"] * 3), task_for().options)
     assert "all rows have the same value" in rows.remarks[0]
 
 
@@ -83,7 +83,7 @@ def test_a_target_that_is_no_number_is_refused_in_a_regression() -> None:
 
 
 def test_the_same_rows_are_held_out_whatever_the_order_of_columns() -> None:
-    options = task_for()._options
+    options = task_for().options
     columns = {"t": range(40), "ill": ["no", "yes"] * 20}
     first = labelled_rows(table(**columns), options)
     second = labelled_rows(table(**dict(reversed(columns.items()))), options)

@@ -29,7 +29,7 @@ def task_for(**options: Any) -> TableTask:
 def agree(task: TableTask, *tables: Table) -> TableAgreement:
     """Let tables answer until all is agreed, all rows being for training."""
     while (asked := task.to_agree()) is not None:
-        answers = [answer(t, np.arange(len(t)), task._agreement, task._options) for t in tables]
+        answers = [answer(t, np.arange(len(t)), task._agreement, task.options) for t in tables]
         assert all(one.sums.shape == (asked.num_sums,) for one in answers)
         task.take_agreement(task.agree(merge_statistics(answers)))
     return task._agreement
@@ -69,28 +69,28 @@ def test_with_a_range_numbers_beyond_it_count_as_its_ends() -> None:
 
 def test_with_a_range_sums_are_within_the_number_of_rows() -> None:
     task, rows = task_for(numeric="t", ranges="t:0:10"), table(t=[-5, 0, 5, 10, 99, 10, 10])
-    first = answer(rows, np.arange(7), task._agreement, task._options)
+    first = answer(rows, np.arange(7), task._agreement, task.options)
     assert np.abs(first.sums).max() <= 7
     task.take_agreement(task.agree(merge_statistics([first])))
-    second = answer(rows, np.arange(7), task._agreement, task._options)
+    second = answer(rows, np.arange(7), task._agreement, task.options)
     assert np.abs(second.sums).max() <= 7
 
 
 def test_of_few_rows_nothing_is_told() -> None:
     task = task_for(numeric="t", categorical="c")
     rows = table(t=[1, 2, 3, 4, *[None] * 6], c=["rare"] * 4 + ["often"] * 6)
-    told = answer(rows, np.arange(10), task._agreement, task._options)
+    told = answer(rows, np.arange(10), task._agreement, task.options)
     assert told.sums.tolist() == [0.0, 0.0]
     assert told.words == {"c": ["often"]}
     with pytest.raises(DataError, match=r"north\.csv: 4 rows to train on"):
-        answer(rows, np.arange(4), task._agreement, task._options)
+        answer(rows, np.arange(4), task._agreement, task.options)
 
 
 def test_a_column_that_may_hold_names_is_not_told() -> None:
     names = table(c=[f"person {index}" for index in range(60)])
     for task in (task_for(categorical="c"), task_for()):
         with pytest.raises(DataError, match=r"column 'c': 60 different values"):
-            answer(names, np.arange(60), task._agreement, task._options)
+            answer(names, np.arange(60), task._agreement, task.options)
     hashed = task_for(categorical="c", buckets=4)
     assert hashed.to_agree() is None
 

@@ -46,8 +46,8 @@ def test_an_option_that_means_nothing_is_refused(options: dict[str, Any], told: 
 
 def test_names_of_columns_may_hold_colons_and_blanks() -> None:
     task = TableTask(**GIVEN, numeric="age: years, dose", moments="age: years:50:12")
-    assert task._options.moments == {"age: years": (50.0, 12.0)}
-    assert task._options.numeric == ("age: years", "dose")
+    assert task.options.moments == {"age: years": (50.0, 12.0)}
+    assert task.options.numeric == ("age: years", "dose")
 
 
 def test_whole_numbers_are_one_class_with_and_without_decimals() -> None:

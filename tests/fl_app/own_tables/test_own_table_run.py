@@ -66,7 +66,7 @@ def training_rows(nodes: list[dict[str, Any]], config: dict[str, Any]) -> list[l
     from fl_app.tasks.own_tables.rows import divide, labelled_rows
     from fl_app.tasks.own_tables.table_task import TableTask
 
-    options = TableTask(target="ill", classes="no,yes")._options
+    options = TableTask(target="ill", classes="no,yes").options
     found = []
     for node in nodes:
         source = OwnSource(Path(node["data"]), None, 0.2, config["seed"], node["name"])
