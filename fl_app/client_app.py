@@ -1,20 +1,17 @@
 """The participant: a `NumPyClient` in a `ClientApp`."""
 
-from functools import cached_property
-from logging import WARNING
+from dataclasses import replace
 
 from flwr.app import Context
 from flwr.client import Client, NumPyClient
 from flwr.clientapp import ClientApp
 from flwr.common import NDArrays, RecordDict, Scalar
-from flwr.common.logger import log
 from torch import nn
 
 from fl_app.core import metrics as measured
 from fl_app.core.node import NodeConfig
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator, training_generator
-from fl_app.data.local_data import LocalData
 from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.messaging.client_mods import give_up_at_deadline, report_failures
 from fl_app.messaging.fit_config import (
@@ -31,12 +28,9 @@ from fl_app.messaging.fit_config import (
     count_round,
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
-from fl_app.tasks.agreement import Statistics
-from fl_app.tasks.client_data import data_name, local_data, name_of_participant, own_source
+from fl_app.tasks.client_data import LocalTask
 from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
-from fl_app.tasks.registry import initial_model, task_of
-from fl_app.tasks.task import Task
 from fl_app.training.attack_simulation import find_attacker
 from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
 from fl_app.training.local_training import (
@@ -72,13 +66,12 @@ class Participant(NumPyClient):
         self._config = config
         self._node_config = node_config
         self._state = state
-        self._dataset: str | None = None
-        self._agreement = ""
+        self._local = LocalTask(config, node_config)
 
     def get_properties(self, config: dict[str, Scalar]) -> dict[str, Scalar]:
         """Say who this is, and, for secure aggregation, how much it weighs: asked once."""
         self._hear(config)
-        properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
+        properties: dict[str, Scalar] = {PARTICIPANT_KEY: self._local.name}
         if self._config.secure_aggregation:
             count = self._num_examples()
             private = self._config.privacy != "none"  # then all weigh the same
@@ -88,7 +81,7 @@ class Participant(NumPyClient):
     def get_parameters(self, config: dict[str, Scalar]) -> NDArrays:
         """Return the initial weights of the run, for strategies that ask for them."""
         self._hear(config)
-        return get_weights(self._model())
+        return get_weights(self._local.model())
 
     def fit(
         self, parameters: NDArrays, config: dict[str, Scalar]
@@ -107,13 +100,13 @@ class Participant(NumPyClient):
         """
         self._hear(config)
         if STATISTICS_KEY in config:
-            return self._tell_statistics()
+            return statistics_reply(local_statistics(self._local), self._local)
         instruction = FitInstruction.from_config(config)
-        data = self._data()
-        pipeline = self._pipeline(count_round(self._state, instruction.server_round))
+        data = self._local.data()
+        pipeline = self._pipeline(self._local, count_round(self._state, instruction.server_round))
         check_same_model(model_spec(pipeline.model), config)
         with cpu_threads(self._config.threads_per_client):
-            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name}
+            metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._local.name}
             client_state = self._recall(instruction, pipeline.remembers)
             if instruction.evaluates and len(data.test):
                 received = pipeline.split(parameters)[0]
@@ -144,63 +137,41 @@ class Participant(NumPyClient):
     ) -> tuple[float, int, dict[str, Scalar]]:
         """Evaluate the global weights on the participant's own test examples."""
         self._hear(config)
-        test = self._data().test
+        test = self._local.data().test
         if len(test) == 0:  # more participants than test examples: has no say in the average
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
-            model = self._model()
+            model = self._local.model()
             check_same_model(model_spec(model), config)
             instruction = FitInstruction.from_config(config)
             client_state = self._recall(instruction, bool(local_tensors(model)))
             result = self._evaluate(model, parameters, test, client_state)
         measures = measured.encode(result.sums)
-        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._name, MEASURES_KEY: measures}
+        metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._local.name, MEASURES_KEY: measures}
         return result.loss, result.num_examples, metrics
 
     def _hear(self, told: dict[str, Scalar]) -> None:
         """Take what a message says for all: the data set resolved, and what is agreed on."""
         dataset = told.get(DATASET_KEY)
-        self._dataset = None if dataset is None else str(dataset)
-        self._agreement = str(told.get(AGREEMENT_KEY, ""))
-
-    @cached_property
-    def _name(self) -> str:
-        return name_of_participant(self._node_config, self._config, self._dataset)
-
-    @cached_property
-    def _task(self) -> Task:
-        task = task_of(self._config, data_name(self._config, self._dataset))
-        if self._agreement:
-            task.take_agreement(self._agreement)
-        return task
-
-    def _model(self) -> nn.Module:
-        return initial_model(self._task, self._config.seed, self._config.local_parameters)
-
-    def _data(self) -> LocalData[BatchedExamples]:
-        return local_data(self._node_config, self._config, self._dataset, self._agreement)
+        self._local = LocalTask(
+            self._config,
+            self._node_config,
+            None if dataset is None else str(dataset),
+            str(told.get(AGREEMENT_KEY, "")),
+        )
 
     def _num_examples(self) -> int:
         """Return how many examples there are to train on, also before all is agreed."""
-        if self._task.to_agree() is None:
-            return len(self._data().train)
-        return self._statistics().num_examples
+        if self._local.task.to_agree() is None:
+            return len(self._local.data().train)
+        return local_statistics(self._local).num_examples
 
-    def _statistics(self) -> Statistics:
-        source = own_source(self._node_config, self._config)
-        return local_statistics(self._task, source, self._config)
-
-    def _tell_statistics(self) -> tuple[NDArrays, int, dict[str, Scalar]]:
-        """Tell of the examples what the task asks for before round 1."""
-        sums, count, words = statistics_reply(self._statistics(), self._config)
-        return sums, count, {**words, PARTICIPANT_KEY: self._name}
-
-    def _pipeline(self, server_round: int) -> UpdatePipeline:
-        run, name = self._config, self._name
+    def _pipeline(self, local: LocalTask, server_round: int) -> UpdatePipeline:
+        run, name = self._config, local.name
         return UpdatePipeline(
             server_round=server_round,
-            task=self._task,
-            model=self._model(),
+            task=local.task,
+            model=local.model(),
             training=training_settings(run, server_round),
             settings=pipeline_settings(run),
             generator=training_generator(run.seed, server_round, name),
@@ -220,21 +191,16 @@ class Participant(NumPyClient):
 
         def honest_delta(partition_id: int) -> Arrays:
             other = dict(self._node_config) | {"partition-id": partition_id}
-            participant = Participant(self._config, other, RecordDict())
-            participant._dataset = self._dataset
-            others = participant._data().train
-            return (
-                participant._pipeline(pipeline.server_round)
-                .train(parameters, others, ClientState())
-                .delta
-            )
+            local = replace(self._local, node_config=other)
+            honest = self._pipeline(local, pipeline.server_round)
+            return honest.train(parameters, local.data().train, ClientState()).delta
 
         partition_id = self._node_config.get("partition-id")
         attacker = find_attacker(self._config, partition_id, pipeline.server_round, honest_delta)
         if attacker is None:
             return pipeline.train(parameters, examples, client_state)
         update = pipeline.train(
-            parameters, attacker.poisoned(self._task, examples, pipeline.model), client_state
+            parameters, attacker.poisoned(self._local.task, examples, pipeline.model), client_state
         )
         return attacker.poison_update(update, parameters)
 
@@ -247,22 +213,20 @@ class Participant(NumPyClient):
     ) -> Evaluation:
         set_weights(model, weights)
         load_local(model, None if client_state is None else client_state.local)
-        return evaluate(self._task, model, examples, resolve_device(self._config.device))
+        return evaluate(self._local.task, model, examples, resolve_device(self._config.device))
 
     def _recall(self, instruction: FitInstruction, remembers: bool) -> ClientState | None:
         """Return the state of the round to go on from; `None` if it should be there and is not."""
         if not remembers or instruction.state_round == 0:
             return ClientState()
-        client_state = self._store(instruction).load(instruction.state_round)
-        if client_state is None:
-            line = "the memory of round %s is not there; participant %s begins anew"
-            log(WARNING, line, instruction.state_round, self._name)
-        return client_state
+        return self._store(instruction).recall(instruction.state_round, self._local.name)
 
     def _store(self, instruction: FitInstruction) -> ClientStateStore:
         run = self._config
         return ClientStateStore(
-            state_folder(self._node_config, run.output_dir, run.resume, instruction.run, self._name)
+            state_folder(
+                self._node_config, run.output_dir, run.resume, instruction.run, self._local.name
+            )
         )
 
 

@@ -1,7 +1,10 @@
 """A participant's own examples: a part of a common set, or data that only it has."""
 
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
+
+from torch import nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.node import NodeConfig, participant_name, partition_id, path_in
@@ -11,8 +14,47 @@ from fl_app.core.run_config import RunConfig
 from fl_app.data.local_data import LocalData, OwnSource
 from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.tasks.common_data import Settings, load_common_data, parts_of, resolve_name
-from fl_app.tasks.registry import build_task, task_settings
+from fl_app.tasks.registry import build_task, initial_model, task_of, task_settings
+from fl_app.tasks.task import Task
 from strategies.registry import known_name
+
+
+@dataclass(frozen=True)
+class LocalTask:
+    """What a participant learns, and of what, as one message tells it.
+
+    Attributes:
+        config: The run config.
+        node_config: Who it is, and where its data lies or which part is its own.
+        dataset: The set that the server resolved; `None` resolves it here.
+        agreement: What participants with their own data agreed on, if anything.
+    """
+
+    config: RunConfig
+    node_config: NodeConfig
+    dataset: str | None = None
+    agreement: str = ""
+
+    @cached_property
+    def name(self) -> str:
+        """Who it is."""
+        return name_of_participant(self.node_config, self.config, self.dataset)
+
+    @cached_property
+    def task(self) -> Task:
+        """The task, with what is agreed on."""
+        task = task_of(self.config, data_name(self.config, self.dataset))
+        if self.agreement:
+            task.take_agreement(self.agreement)
+        return task
+
+    def model(self) -> nn.Module:
+        """Build the model with the run's initial weights."""
+        return initial_model(self.task, self.config.seed, self.config.local_parameters)
+
+    def data(self) -> LocalData[BatchedExamples]:
+        """Load its examples; see `local_data`."""
+        return local_data(self.node_config, self.config, self.dataset, self.agreement)
 
 
 def local_data(

@@ -6,22 +6,20 @@ import numpy as np
 from flwr.common import NDArrays, Scalar
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.run_config import RunConfig
-from fl_app.data.local_data import OwnSource
-from fl_app.messaging.fit_config import STATISTICS_KEY
+from fl_app.messaging.fit_config import PARTICIPANT_KEY, STATISTICS_KEY
 from fl_app.tasks.agreement import Statistics, encode_words
-from fl_app.tasks.task import Task
+from fl_app.tasks.client_data import LocalTask, own_source
 from strategies.core.client_update import DELTA, UPDATE_KEY
 
 
-def local_statistics(task: Task, source: OwnSource, config: RunConfig) -> Statistics:
+def local_statistics(local: LocalTask) -> Statistics:
     """Work out what the task asks for, unless the run config promises that nothing of it leaves.
 
     Raises:
         ConfigError: If privacy is on, nothing is asked, or masks are on and it is no bounded sums.
         DataError: If the participant's data cannot be used.
     """
-    question = task.to_agree()
+    config, question = local.config, local.task.to_agree()
     if question is None:
         raise ConfigError("the server asks for statistics, and all is agreed already")
     if config.privacy != "none":
@@ -34,11 +32,11 @@ def local_statistics(task: Task, source: OwnSource, config: RunConfig) -> Statis
             "the server asks for statistics that masks cannot hide, but secure-aggregation is on: "
             f"{question.not_by_masks}"
         )
-    return task.local_statistics(source)
+    return local.task.local_statistics(own_source(local.node_config, config))
 
 
 def statistics_reply(
-    statistics: Statistics, config: RunConfig
+    statistics: Statistics, local: LocalTask
 ) -> tuple[NDArrays, int, dict[str, Scalar]]:
     """Put statistics into the form of an answer to a message to train.
 
@@ -48,14 +46,19 @@ def statistics_reply(
     Raises:
         ConfigError: If a masked sum is further from 0 than the number of examples.
     """
-    sums, count = statistics.sums, statistics.num_examples
+    sums, count, config = statistics.sums, statistics.num_examples, local.config
+    told: dict[str, Scalar] = {PARTICIPANT_KEY: local.name}
     if not config.secure_aggregation:
-        return [sums], count, {STATISTICS_KEY: encode_words(statistics.words)}
+        return [sums], count, told | {STATISTICS_KEY: encode_words(statistics.words)}
     means = sums / count
     if statistics.words or not np.abs(means).max(initial=0.0) <= 1:
         raise ConfigError("the statistics are no sums of numbers from -1 to 1, as masks need them")
     masked = means * masked_scale(config.clip_norm, len(means))
-    return [masked], count, {UPDATE_KEY: DELTA}  # in the protocol, whatever is masked is a delta
+    return (
+        [masked],
+        count,
+        told | {UPDATE_KEY: DELTA},
+    )  # in the protocol, whatever is masked is a delta
 
 
 def masked_scale(clip_norm: float, num_sums: int) -> float:

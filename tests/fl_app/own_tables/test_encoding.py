@@ -1,6 +1,7 @@
 """From cells to a model's inputs, and rows with their targets."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_a_target_that_is_no_number_is_refused_in_a_regression() -> None:
 
 def test_the_same_rows_are_held_out_whatever_the_order_of_columns() -> None:
     options = task_for().options
-    columns = {"t": range(40), "ill": ["no", "yes"] * 20}
+    columns: dict[str, Any] = {"t": range(40), "ill": ["no", "yes"] * 20}
     first = labelled_rows(table(**columns), options)
     second = labelled_rows(table(**dict(reversed(columns.items()))), options)
     train, test = divide(first, 0.25, 0, "north")
