@@ -1,5 +1,6 @@
 """The server: builds the parts from the run config and starts the workflow."""
 
+from dataclasses import replace
 from functools import partial
 from logging import INFO, WARNING
 
@@ -19,16 +20,17 @@ from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
 from fl_app.experiment.effects import settings_without_effect
-from fl_app.experiment.run import Run
+from fl_app.experiment.run import AGREEMENT, Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
 from fl_app.messaging.flower_compat import LegacyContext, is_simulated
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.run_directory import RunDirectory
+from fl_app.rounds.agreement import ask_participants, check_agreement
 from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.registry import initial_model
-from fl_app.tasks.server_data import check_model_fits, load_server_data
+from fl_app.tasks.server_data import ServerData, check_model_fits, load_server_data
 from fl_app.tasks.task import all_metrics
 
 tell_user_errors_in_a_sentence()
@@ -48,11 +50,11 @@ def main(grid: Grid, context: Context) -> None:
     check_compatibility(config)
     _refuse_simulated_own_data(grid, config)
     data = load_server_data(config)
-    check_model_fits(config, data)
-    model = initial_model(data.task, config.seed, config.local_parameters)
-
     earlier = resolve_resume(config.resume)
     resumed = None if earlier is None else load_checkpoint(earlier)
+    data = _agreed(grid, config, data, resumed)
+    check_model_fits(config, data)
+    model = initial_model(data.task, config.seed, config.local_parameters)
     path = earlier or new_run_directory(config.output_dir, data.name)
     directory = RunDirectory(path, resume=resumed is not None)
     try:
@@ -70,6 +72,21 @@ def _refuse_simulated_own_data(grid: Grid, config: RunConfig) -> None:
             "data of their own, which simulated ones are not; run scripts/federation with --node "
             "NAME=DATA, or choose another data set"
         )
+
+
+def _agreed(
+    grid: Grid, config: RunConfig, data: ServerData, resumed: Checkpoint | None
+) -> ServerData:
+    """Let participants agree on what the task needs to know; a resumed run knows it."""
+    if data.task.to_agree() is None:
+        return data
+    check_agreement(config, data.task)
+    agreement = "" if resumed is None else str(resumed.identity.get(AGREEMENT, ""))
+    if agreement:
+        data.task.take_agreement(agreement)
+    else:
+        agreement = ask_participants(grid, data.task, config, data.name)
+    return replace(data, agreement=agreement, metadata=data.task.metadata())
 
 
 def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | None) -> None:

@@ -34,6 +34,7 @@ declare_kind(
                     "image_std": "image-std",
                 },
             ),
+            "table": "fl_app.tasks.own_tables.table_task:TableTask",
         },
         registered_in="fl_app.models",
     )

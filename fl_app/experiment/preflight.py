@@ -70,13 +70,16 @@ def _check_folders(config: RunConfig) -> None:
 
 def _check_model(config: RunConfig) -> None:
     from fl_app.experiment.settings import stop_settings
+    from fl_app.rounds.agreement import check_agreement
     from fl_app.tasks.registry import initial_model, task_of
     from fl_app.tasks.task import all_metrics
 
     task = task_of(config)
     if config.dataset == OWN_DATA:
         task.check_own_data()
-    initial_model(task, config.seed, config.local_parameters)
+    check_agreement(config, task)
+    if task.to_agree() is None:  # else there is no model before the participants are asked
+        initial_model(task, config.seed, config.local_parameters)
     stop_settings(config, all_metrics(task))
 
 

@@ -32,6 +32,9 @@ from fl_app.tasks.task import all_metrics
 _PACKAGES = ("delta-fedavg", "flwr", "torch", "torchvision", "numpy")
 _ROUNDS_NAMED = 10
 
+AGREEMENT = "agreement"
+"""In a run's identity: what its participants agreed on before round 1."""
+
 
 class RunFailedError(UserError):
     """A run that came to its end and has nothing to show for it, or not where it should be."""
@@ -99,8 +102,9 @@ class Run:
     def identity(self) -> dict[str, Any]:
         """Return what decides the results; the same on resume, or it is another run."""
         settings = self.config.as_run_config() | {"dataset": self.data.name}
-        partition = self.data.partition
-        return run_identity(settings, "" if partition is None else partition.sha256)
+        partition, agreement = self.data.partition, self.data.agreement
+        identity = run_identity(settings, "" if partition is None else partition.sha256)
+        return identity | ({AGREEMENT: agreement} if agreement else {})
 
     @cached_property
     def models(self) -> SavedModels:

@@ -27,6 +27,7 @@ def workflow_settings(config: RunConfig, data: ServerData) -> WorkflowSettings:
         secure=secure_settings(config),
         names=None if partition is None else partition.names,
         metrics=data.task.metrics,
+        agreement=data.agreement,
     )
 
 

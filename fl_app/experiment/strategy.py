@@ -15,6 +15,7 @@ from fl_app.core.plugins import OWN_STRATEGY, is_own_strategy, part
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.combination import aggregator
 from fl_app.messaging.fit_config import (
+    AGREEMENT_KEY,
     DATASET_KEY,
     EVALUATE_KEY,
     MEASURES_KEY,
@@ -65,6 +66,8 @@ def build_strategy(
     local = [held.names[0] for held in local_tensors(model)]
 
     told: dict[str, Scalar] = {DATASET_KEY: data.name, **model_told(spec), RUN_KEY: run}
+    if data.agreement:
+        told[AGREEMENT_KEY] = data.agreement
 
     def fit_config(server_round: int) -> dict[str, Scalar]:
         received = config.evaluate_with_training and server_round > 1

@@ -10,7 +10,7 @@ from flwr.server.client_manager import ClientManager
 from flwr.serverapp import Grid
 
 from fl_app.core.errors import UserError
-from fl_app.messaging.fit_config import DATASET_KEY, PARTICIPANT_KEY
+from fl_app.messaging.fit_config import AGREEMENT_KEY, DATASET_KEY, PARTICIPANT_KEY
 from fl_app.messaging.flower_compat import (
     GridClientProxy,
     getpropertiesins_to_recorddict,
@@ -53,6 +53,7 @@ class ClientRegistry:
         client_manager: ClientManager,
         dataset: str = "",
         names: Sequence[str] | None = None,
+        agreement: str = "",
     ) -> None:
         """Attach a client manager to a grid.
 
@@ -61,9 +62,11 @@ class ClientRegistry:
             client_manager: Where strategies look for participants.
             dataset: The set that the server resolved, for those who say how much they hold.
             names: The participants' names by partition, where they are not its number.
+            agreement: What participants agreed on before round 1.
         """
         self._names = names
-        self._config: dict[str, Scalar] = {DATASET_KEY: dataset} if dataset else {}
+        told = {DATASET_KEY: dataset, AGREEMENT_KEY: agreement}
+        self._config: dict[str, Scalar] = {key: value for key, value in told.items() if value}
         self._grid = grid
         self._client_manager = client_manager
         self._nodes: dict[int, GridClientProxy] = {}

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
+from flwr.app import ConfigRecord, RecordDict
 from flwr.common import Scalar
 
 from fl_app.core.errors import ConfigError
@@ -10,6 +12,9 @@ from strategies.core.client_update import DELTA, UPDATE_KEY
 from strategies.core.model_spec import ModelSpec
 from strategies.core.state import STATE_KEEP_KEY, STATE_ROUND_KEY
 from strategies.privacy.gaussian_mean import CLIP_NORM_KEY
+
+_STATE = "participant"
+_TRAINED = "latest-round-trained"
 
 
 def model_told(model: ModelSpec) -> dict[str, Scalar]:
@@ -83,12 +88,29 @@ class FitInstruction:
         )
 
 
+def count_round(state: RecordDict, told: int | None) -> int:
+    """Return the server's round, or, where it does not tell, the count of trainings in `state`."""
+    record = state.config_records.get(_STATE, ConfigRecord())
+    server_round = cast(int, record.get(_TRAINED, 0)) + 1 if told is None else told
+    record[_TRAINED] = server_round
+    state.config_records[_STATE] = record
+    return server_round
+
+
 ROUND_KEY = "server-round"
 """The round, 1-based: decides the participant's random numbers."""
 
 
 DATASET_KEY = "dataset"
 """The data set that the server resolved, so that all train on the same."""
+
+
+AGREEMENT_KEY = "agreement"
+"""What participants agreed on before round 1; see `fl_app.tasks.agreement`."""
+
+
+STATISTICS_KEY = "statistics"
+"""In a message to train: to tell of the examples instead; in the answer: the names in them."""
 
 
 MODEL_KEY = "model-sha256"

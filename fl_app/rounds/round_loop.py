@@ -58,6 +58,7 @@ class WorkflowSettings:
         secure: How updates are aggregated under masks; `None` if they are not.
         names: The participants' names by partition, where they have any.
         metrics: The task's, by name.
+        agreement: What participants agreed on before round 1; "" is nothing.
     """
 
     num_participants: int
@@ -69,6 +70,7 @@ class WorkflowSettings:
     secure: SecureSettings | None = None
     names: Sequence[str] | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    agreement: str = ""
 
 
 class FederatedWorkflow:
@@ -124,7 +126,9 @@ class FederatedWorkflow:
     ) -> str:
         """Evaluate the initial model, wait for the participants, and go through the rounds."""
         settings, manager = self._settings, context.client_manager
-        participants = ClientRegistry(grid, manager, settings.dataset, settings.names)
+        participants = ClientRegistry(
+            grid, manager, settings.dataset, settings.names, settings.agreement
+        )
         phases = Phases(
             grid, manager, strategy, settings.round_deadline, settings.secure, settings.metrics
         )

@@ -55,6 +55,7 @@ class ServerData:
         metadata: What a saved model must say so that others can use it.
         test: The server's test set, if it has one.
         partition: Who holds what, if the server decides that.
+        agreement: What participants agreed on before round 1; "" is nothing.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ServerData:
     metadata: Mapping[str, str] = field(default_factory=dict)
     test: BatchedExamples | None = None
     partition: Partition | None = None
+    agreement: str = ""
 
 
 def load_server_data(config: RunConfig) -> ServerData:

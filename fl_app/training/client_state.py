@@ -9,10 +9,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flwr.common.logger import log
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -85,6 +87,14 @@ class ClientStateStore:
             return ClientState.from_arrays(load_file(self._path(server_round)))
         except (OSError, SafetensorError):
             return None
+
+    def recall(self, server_round: int, participant: str) -> ClientState | None:
+        """Return what should be there of a round; that it is not is logged."""
+        memory = self.load(server_round)
+        if memory is None:
+            line = "the memory of round %s is not there; participant %s begins anew"
+            log(WARNING, line, server_round, participant)
+        return memory
 
     def save(self, server_round: int, memory: ClientState, keep_from: int) -> None:
         """Save the memory of a round, and forget those of rounds before `keep_from`.

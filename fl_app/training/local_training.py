@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from flwr.common import Scalar
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.metrics import LOSS, LOSS_METRIC, Sums, finished
+from fl_app.core.metrics import LOSS, LOSS_METRIC, Sums, encode, finished
 from fl_app.data.tensor_dataset import BatchedExamples
+from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task
 from fl_app.training.batches import batch_sizes
 from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.sgd import LocalSgd, TrainingSettings, keep_freed_memory, seeded_layers
+from strategies.core.client_update import LOCAL_STEPS_KEY
 from strategies.core.vectors import euclidean_norm
 
 
@@ -65,6 +68,16 @@ class Evaluation:
     def loss(self) -> float:
         """The mean loss."""
         return LOSS_METRIC.value(self.sums[LOSS])
+
+
+def training_metrics(update: LocalUpdate) -> dict[str, Scalar]:
+    """Return what a participant says of its training, beside the update."""
+    return {
+        TRAIN_MEASURES_KEY: encode(update.sums),
+        "update-norm": update.norm,
+        "train-seconds": update.seconds,
+        LOCAL_STEPS_KEY: update.effective_steps,
+    }
 
 
 def resolve_device(device: str) -> torch.device:

@@ -49,8 +49,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "Each line is ok, warn or FAIL. Nothing is changed, and no secret is printed.",
     )
     add = parser.add_argument
-    add("--data", type=_path, metavar="PATH", help="own data: a folder or an .npz")
+    add("--data", type=_path, metavar="PATH", help="own data: a folder or a file")
     add("--test-data", type=_path, metavar="PATH", help="own test data, likewise")
+    add("--task", metavar="TASK", help="the agreed task, if not pictures: \"table(target='ill')\"")
     add("--class-names", type=_names, metavar="A,B,C", help="the agreed classes, in order")
     add("--image-shape", type=_shape, metavar="C,H,W", default=(1, 28, 28), help="1,28,28")
     add("--holdout-fraction", type=float, metavar="X", default=0.2, help="without test data: 0.2")
@@ -60,10 +61,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--key", type=_path, help="the node's private key")
     add("--json", action="store_true", help="print one JSON document instead of lines")
     options = parser.parse_args(arguments)
-    if options.data and not options.class_names:
-        parser.error("--data needs --class-names")
-    if not options.data and (options.test_data or options.thumbnails):
-        parser.error("--test-data and --thumbnails need --data")
+    if options.data and not (options.class_names or options.task):
+        parser.error("--data needs --class-names, or --task for a table")
+    if options.task and (options.class_names or options.thumbnails):
+        parser.error("--class-names and --thumbnails are for pictures, not for --task")
+    if not options.data and (options.test_data or options.thumbnails or options.task):
+        parser.error("--test-data, --thumbnails and --task need --data")
     return options
 
 
@@ -126,6 +129,10 @@ def _disks(data: Path | None) -> Iterable[Finding]:
 
 
 def _data(options: argparse.Namespace) -> Iterable[Finding]:
+    if options.task:
+        from scripts.diagnostics.table_data import check_table
+
+        return check_table(options.data, options.test_data, options.task)
     from fl_app.data.local_files.loader import OwnDataSpec
     from scripts.diagnostics.data import check_data
 
