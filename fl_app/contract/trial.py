@@ -72,7 +72,7 @@ class Trial:
 
     def measured(self, model: nn.Module, batch: Batch) -> Measured:
         """Return the sums that an evaluation has of a batch, the loss among them."""
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # as in training
+        model.to(memory_format=torch.channels_last)  # as in training
         model.eval()
         tally = Tally()
         with torch.no_grad():
