@@ -106,7 +106,9 @@ class Task(ABC):
     def collate(self, items: list[Any]) -> Batch:
         """Make a batch of items, where the examples are items; by default as torch does."""
         batch = default_collate(items)
-        return (batch,) if isinstance(batch, Tensor) else batch
+        if isinstance(batch, Tensor):
+            return (batch,)
+        return tuple(batch) if isinstance(batch, list) else batch
 
     def is_federated(self, name: str) -> bool:
         """Tell whether a parameter or buffer of the model travels and is averaged.
