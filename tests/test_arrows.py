@@ -36,7 +36,7 @@ ORDER = (
     ("fl_app.results",),
     ("fl_app.messaging", "fl_app.callbacks", "fl_app.plots", "fl_app.privacy"),
     ("fl_app.training", "fl_app.secure_aggregation"),
-    ("fl_app.rounds", "fl_app.client_app"),
+    ("fl_app.rounds", "fl_app.client_app", "fl_app.contract"),
     ("fl_app.experiment",),
     ("fl_app.server_app",),
     ("scripts.repository",),

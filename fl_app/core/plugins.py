@@ -23,6 +23,7 @@ declare_kind(
     Kind(
         "task",
         offers=("build_model", "load_data", "loss"),
+        laws="fl_app.contract.task_laws",
         names={
             DEFAULT_TASK: Entry(
                 "fl_app.tasks.images.image_classification:ImageClassification",

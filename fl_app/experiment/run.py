@@ -117,6 +117,7 @@ class Run:
             "task-settings": json.dumps(task_settings(self.config, self.data.name)),
             "model": self.config.model,
             "dataset": self.data.name,
+            "local-parameters": self.config.local_parameters,
             **self.data.metadata,
         }
 

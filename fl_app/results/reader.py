@@ -224,31 +224,40 @@ def load_task_model(
     """
     from fl_app.tasks.model.parameters import load_state, state_arrays
     from fl_app.tasks.registry import build_task, initial_model
-    from strategies.registry import PartError
+    from strategies.registry import PartError, keys_of_options, keys_taken_by
 
     file = model_file(path, best)
     arrays, metadata = _read_tensors(file)
     if "model" not in metadata:
         raise UserError(f"{file} does not say what model it is of: its metadata has no 'model'")
     kind = task or metadata.get("task", DEFAULT_TASK)
-    settings = json.loads(metadata.get("task-settings", "{}"))
-    settings |= {"model": architecture or metadata["model"]}
+    settings = _settings_in(file, metadata) | {"model": architecture or metadata["model"]}
     try:
         _refuse_code("task", kind, "--task", said=task is not None)
-        if kind == DEFAULT_TASK:
-            said = architecture is not None
-            _refuse_code("model", settings["model"], "--architecture", said)
+        in_name = keys_of_options("task", kind)
+        of = {**settings, **in_name}
+        if "model" in keys_taken_by("task", kind):
+            said = (task is not None) if "model" in in_name else (architecture is not None)
+            _refuse_code("model", str(of["model"]), "--architecture", said)
         built = build_task(kind, settings)
         built.restore(metadata)
-        model = initial_model(built, seed=0)
+        model = initial_model(built, seed=0, local=metadata.get("local-parameters", ""))
     except (UserError, PartError) as error:
         raise UserError(f"{file}: {error}") from error
     expected = state_arrays(model)
     if differences := list(_differences(arrays, expected)):
-        of = settings["model"] if kind == DEFAULT_TASK else kind
-        raise UserError(f"{file} does not fit the model {of!r}: {'; '.join(differences)}")
+        what = of["model"] if kind == DEFAULT_TASK else kind
+        raise UserError(f"{file} does not fit the model {what!r}: {'; '.join(differences)}")
     load_state(model, arrays)
     return built, model, metadata
+
+
+def _settings_in(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what of the run config a file says that its task depends on, by key."""
+    try:
+        return dict(json.loads(metadata.get("task-settings", "{}")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged: its task-settings cannot be read: {error}") from error
 
 
 def _refuse_code(kind: str, text: str, option: str, said: bool) -> None:

@@ -1,5 +1,6 @@
 """What the server knows of the data: a test set and who holds what, or nothing at all."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -81,7 +82,11 @@ def load_server_data(config: RunConfig) -> ServerData:
     return ServerData(
         name=name,
         task=common.task,
-        metadata={**common.task.metadata(), **common.data.metadata},
+        metadata={
+            "classes": json.dumps(list(common.data.label_names)),
+            **common.task.metadata(),
+            **common.data.metadata,
+        },
         test=common.data.test if len(common.data.test) else None,
         partition=_partition(common, config, name),
     )

@@ -90,8 +90,11 @@ class Task(ABC):
         """
 
     def outputs(self, model: nn.Module, batch: Batch) -> Any:  # noqa: ANN401
-        """Let the model work on a batch; by default on all of its tensors but the last."""
-        return model(*batch[:-1])
+        """Let the model work on a batch; by default on all of its tensors but the last.
+
+        A single tensor is input and target in one, as an autoencoder has it.
+        """
+        return model(*(batch[:-1] or batch))
 
     def measure(self, outputs: Any, batch: Batch) -> Measures:  # noqa: ANN401
         """Return a sum and a weight for every name in `metrics`; without gradients."""
@@ -103,7 +106,10 @@ class Task(ABC):
 
     def collate(self, items: list[Any]) -> Batch:
         """Make a batch of items, where the examples are items; by default as torch does."""
-        return tuple(default_collate(items))
+        batch = default_collate(items)
+        if isinstance(batch, Tensor):
+            return (batch,)
+        return tuple(batch) if isinstance(batch, list) else batch
 
     def is_federated(self, name: str) -> bool:
         """Tell whether a parameter or buffer of the model travels and is averaged.

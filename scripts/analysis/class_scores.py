@@ -11,6 +11,21 @@ from torch import Tensor
 _INK = "#333333"
 
 
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """The classes of a test set.
+
+    Attributes:
+        labels: The true class of each example, int64 [N].
+        names: One per label.
+        outputs_may_exceed: Whether a model may have outputs without a name, as with own data.
+    """
+
+    labels: Tensor
+    names: tuple[str, ...]
+    outputs_may_exceed: bool
+
+
 @dataclass(frozen=True)
 class ClassScores:
     """How well each class is recognised; one entry per class, 0 where undefined.

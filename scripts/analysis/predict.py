@@ -1,40 +1,51 @@
-"""Classify pictures with a saved model: `python -m scripts.analysis.predict --help`."""
+"""Predict with a saved model: `python -m scripts.analysis.predict --help`."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
-from fl_app.core.errors import UserError
-from fl_app.data.tensor_dataset import normalise
-from fl_app.results.reader import load_model, model_file, which_model
-from fl_app.tasks.images.model_outputs import check_outputs
-from scripts.analysis.pictures import Invert, as_in_training
-from scripts.analysis.preprocessing import Preprocessing, preprocessing_of
+from fl_app.core.errors import ConfigError, UserError
+from fl_app.results.reader import load_task_model, model_file, which_model
+from fl_app.tasks.images.image_classification import ImageClassification
+from fl_app.tasks.task import Task
+from scripts.analysis.images.prediction import PicturePrediction
+from scripts.analysis.local_parameters import told_local
 
-_TOP = 3
+Predict = Callable[[str], Iterator[str]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0 only if every picture was classified."""
+    """Run the command; return its exit status: 0 only if there is a prediction for all."""
     options = _parse(arguments)
     try:
         file = model_file(options.model.expanduser().absolute(), options.best)
-        model, metadata = load_model(file, architecture=options.architecture)
-        preprocessing = preprocessing_of(file, metadata, model)
+        task, model, metadata = load_task_model(
+            file, architecture=options.architecture, task=options.task
+        )
+        model.eval()
+        predict: Predict
+        if isinstance(task, ImageClassification):
+            predict = PicturePrediction(file, model, metadata, options.invert).lines
+        else:
+            _check_options(options, task)
+            predict = partial(predicted_lines, task, model)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     trained_on = metadata.get("dataset", "an unknown data set")
     print(f"model {file}, {which_model(file, metadata)}, trained on {trained_on}")
+    if note := told_local(model):
+        print(note)
     failed = False
-    for path in options.images:
+    for source in options.sources:
         try:
-            _predict(path, model, preprocessing, options.invert)
+            for line in predict(source):
+                print(line)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
@@ -44,46 +55,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="predict",
-        description="Classify pictures, one object in each. They are treated as the model's file "
-        "says that those were that it was trained on.",
+        description="Predict with a saved model. For images: classify pictures, one object in "
+        "each, which are treated as the model's file says that those were that it was trained on. "
+        "For other tasks a source is what the task's predict takes: a file, or a text.",
     )
     parser.add_argument("model", type=Path, help="a run directory or a .safetensors file")
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="a picture, a file, a text")
     parser.add_argument("--best", action="store_true", help="the run's best model, not its final")
+    parser.add_argument("--task", metavar="TASK", help="where the task is code of yours: its path")
     parser.add_argument(
-        "--architecture", metavar="MODEL", help="where the model is code of yours: its path"
+        "--architecture", metavar="MODEL", help="where the image model is code of yours: its path"
     )
     parser.add_argument(
         "--invert",
         choices=("auto", "yes", "no"),
         default="auto",
-        help="models of named data sets know white on black, and auto inverts pictures with a "
-        "light border for them; other models know pictures as they are, and auto inverts none",
+        help="pictures: models of named data sets know white on black, and auto inverts pictures "
+        "with a light border for them; other models know pictures as they are, and auto inverts "
+        "none",
     )
     return parser.parse_args(arguments)
 
 
-def _predict(path: Path, model: nn.Module, kind: Preprocessing, invert: Invert) -> None:
-    pixels, notes = as_in_training(path, kind, invert)
-    try:
-        images = normalise(pixels[np.newaxis], kind.mean, kind.std)
-        with torch.inference_mode():
-            outputs = model.eval()(images)
-        check_outputs(outputs, 1, num_classes=1)
-        probabilities = outputs[0].exp()
-    except RuntimeError as error:
-        shape = "x".join(map(str, kind.image_shape))
-        raise UserError(f"the model does not take {shape} images: {error}") from error
-    if len(probabilities) < len(kind.class_names):
-        raise UserError(
-            f"the model knows {len(probabilities)} classes, its file names {len(kind.class_names)}"
+def _check_options(options: argparse.Namespace, task: Task) -> None:
+    """Refuse what a task that is not of images cannot do."""
+    name = type(task).__name__
+    if options.invert != "auto":
+        raise UserError(f"--invert is for pictures, and the task {name} is not of images")
+    if type(task).predict is Task.predict:
+        raise ConfigError(
+            f"the task {name} does not say how to predict; give it a method "
+            "predict(model, source) that yields lines"
         )
-    best = probabilities[: len(kind.class_names)].topk(min(_TOP, len(kind.class_names)))
-    answers = ", ".join(
-        f"{kind.class_names[int(label)]} ({float(share):.1%})"
-        for share, label in zip(best.values, best.indices, strict=True)
-    )
-    print(f"{path}: {answers}" + (f"  [{'; '.join(notes)}]" if notes else ""))
+
+
+def predicted_lines(task: Task, model: nn.Module, source: str) -> Iterator[str]:
+    """Yield what a task predicts of a source, without gradients.
+
+    Raises:
+        UserError: If it cannot, whatever it raises.
+    """
+    try:
+        with torch.no_grad():
+            yield from task.predict(model, source)
+    except UserError:
+        raise
+    except Exception as error:  # a user's task may raise anything
+        raise UserError(
+            f"predict of the task {type(task).__name__} fails on {source!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 if __name__ == "__main__":

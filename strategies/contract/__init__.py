@@ -6,6 +6,20 @@ A law is a function of a part and of example data that raises `BrokenLawError` w
 hold. The tests of this project give it data by Hypothesis; `check_part` draws some of its own.
 """
 
-from strategies.contract.laws import KINDS, BrokenLawError, Law, Verdict, check_part
+from strategies.contract.laws import (
+    BrokenLawError,
+    CannotBeCheckedError,
+    Law,
+    Verdict,
+    check_part,
+    kinds_with_laws,
+)
 
-__all__ = ["KINDS", "BrokenLawError", "Law", "Verdict", "check_part"]
+__all__ = [
+    "BrokenLawError",
+    "CannotBeCheckedError",
+    "Law",
+    "Verdict",
+    "check_part",
+    "kinds_with_laws",
+]

@@ -11,9 +11,6 @@ import numpy as np
 from strategies import part_kinds
 from strategies.registry import build_part
 
-KINDS = tuple(key for key, kind in part_kinds.KINDS.items() if kind.laws)
-"""The kinds of parts that have a contract, as run-config keys."""
-
 _REPEATS = 5
 
 Build = Callable[[], Any]
@@ -22,6 +19,10 @@ Build = Callable[[], Any]
 
 class BrokenLawError(AssertionError):
     """A part that does not do what a law says; the message says what it did."""
+
+
+class CannotBeCheckedError(Exception):
+    """A part that no law can be tried on; the message says what is missing and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,27 @@ class Verdict:
         return self.broken is None or not self.law.needed
 
 
+def kinds_with_laws() -> tuple[str, ...]:
+    """Return the kinds of parts that have a contract, as run-config keys."""
+    return tuple(key for key, kind in part_kinds.KINDS.items() if kind.laws)
+
+
 def check_part(kind: str, text: str, seed: int = 0) -> list[Verdict]:
     """Check a part against every law of its kind, with data drawn from a seed.
 
     Args:
-        kind: A run-config key, one of `KINDS`.
+        kind: A run-config key, one of `kinds_with_laws`.
         text: What the run config says of it, `"/home/me/my_parts.py:MyPart(strength=2)"`.
         seed: Decides the data.
 
     Raises:
         PartError: If there is no such part, or it cannot be built.
+        CannotBeCheckedError: If what the laws are tried with is not there, such as data.
         ValueError: If there is no contract for this kind.
     """
     described = part_kinds.KINDS.get(kind)
     if described is None or described.laws is None:
-        raise ValueError(f"{kind} has no contract; there is one for {', '.join(KINDS)}")
+        raise ValueError(f"{kind} has no contract; there is one for {', '.join(kinds_with_laws())}")
     laws: Sequence[Law] = import_module(described.laws).LAWS
     build = partial(build_part, kind, text)
     build()
@@ -83,6 +90,8 @@ def _how_broken(law: Law, build: Build, seed: int) -> str | None:
     for repeat in range(_REPEATS):
         try:
             law.check(build, np.random.default_rng([seed, repeat]))
+        except CannotBeCheckedError:
+            raise
         except Exception as error:  # a user's part may raise anything
             told = str(error) if isinstance(error, BrokenLawError) else repr(error)
             return told.strip() or type(error).__name__

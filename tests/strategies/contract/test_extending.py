@@ -13,7 +13,7 @@ from fl_app.tasks.registry import MODELS
 from scripts.analysis import contract
 from scripts.launcher.options import plan_launch
 from scripts.repository import REPOSITORY
-from strategies.contract import KINDS as KINDS_WITH_LAWS
+from strategies.contract import kinds_with_laws
 from strategies.part_kinds import KINDS
 from tests.support.linear_model import Linear
 from tests.support.local_run import run_app, summary_of
@@ -79,7 +79,8 @@ def test_each_kind_of_part_has_its_example():
     shown = " ".join(" ".join(command) for e in examples() for command in e.commands)
 
     for kind in KINDS:
-        assert f'{kind}="{HOME}/' in shown or kind == "server-lr-schedule"
+        # A task has a page of its own, docs/tasks.md.
+        assert f'{kind}="{HOME}/' in shown or kind in ("server-lr-schedule", "task")
     assert len(examples()) == 1 + (README + OWN_PAGE).count("```python")
 
 
@@ -111,7 +112,7 @@ def test_a_run_uses_a_part_from_a_users_own_file(small, example, tmp_path):
 def test_the_contract_accepts_the_examples(example, tmp_path, capsys):
     (tmp_path / example.name).write_text(example.code, encoding="utf-8")
     calls = example.arguments("scripts/contract", tmp_path)
-    assert calls or not any(f"{kind}=" in str(example.commands) for kind in KINDS_WITH_LAWS)
+    assert calls or not any(f"{kind}=" in str(example.commands) for kind in kinds_with_laws())
 
     for arguments in calls:
         assert contract.main(arguments) == 0, capsys.readouterr().out
