@@ -33,6 +33,8 @@ declare_kind(
                     "image_std": "image-std",
                 },
             ),
+            "shakespeare": "fl_app.tasks.texts.shakespeare:Shakespeare",
+            "text": "fl_app.tasks.texts.own_text:OwnText",
         },
         registered_in="fl_app.models",
     )
