@@ -100,8 +100,9 @@ class NextCharacter(Task):
         targets: Tensor = batch[-1]
         return (targets != PADDING).sum()
 
-    def partition_labels(self, examples: Examples) -> None:
+    def partition_labels(self, examples: Examples) -> NDArray[np.int64] | None:
         """Return `None`: a next character is no class that participants could differ by."""
+        return None
 
     def sample_batch(self) -> Batch:
         """Make sequences of random characters."""
