@@ -137,5 +137,7 @@ def refuse_below(least: int, **options: float) -> None:
 
 
 def _cross_entropy(scores: Tensor, targets: Tensor, reduction: str) -> Tensor:
-    rows, wanted = scores.flatten(0, -2), targets.flatten().long()
+    # In float32 at least, so that a sum over many characters is not rounded to eight bits.
+    rows = scores.flatten(0, -2).to(torch.promote_types(scores.dtype, torch.float32))
+    wanted = targets.flatten().long()
     return F.cross_entropy(rows, wanted, ignore_index=PADDING, reduction=reduction)

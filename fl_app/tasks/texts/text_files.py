@@ -120,7 +120,7 @@ def _refuse_too_much(files: list[Path], most_bytes: int) -> None:
             raise DataError(
                 f"{file}: with this file there are more than {most_bytes / 1e6:g} million bytes of "
                 "text; take less, or raise max_megabytes of the task where memory allows it "
-                "(5 bytes or more for each)."
+                "(some 15 bytes for each)."
             )
 
 

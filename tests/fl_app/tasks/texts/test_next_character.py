@@ -49,6 +49,16 @@ def test_loss_and_metrics_are_those_worked_out_by_hand():
     assert value == pytest.approx(math.exp(expected), rel=1e-6)
 
 
+def test_scores_of_sixteen_bits_are_summed_up_in_thirty_two():
+    task = tiny()
+    batch = (torch.zeros(1, 1000), torch.zeros(1, 1000, dtype=torch.int16))
+    scores = torch.zeros(1, 1000, 3, dtype=torch.bfloat16)
+
+    total, _ = task.measure(scores, batch)["perplexity"]
+
+    assert float(total) == pytest.approx(1000 * math.log(3), rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 500])
 def test_the_same_texts_in_other_batchings_have_the_same_loss(size):
     """Batches have different shares of padding, so a mean of their means would differ."""

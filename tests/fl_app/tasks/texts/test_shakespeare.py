@@ -1,12 +1,14 @@
 """Roles are chosen and divided as the docs say, and a run by role learns and resumes."""
 
 import importlib.util
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fl_app.core.errors import ConfigError
+from fl_app.core.run_config import RunConfig
 from fl_app.results.reader import load_run, load_task_model
 from fl_app.tasks.common_data import _load, _parts
 from fl_app.tasks.task import TaskData
@@ -14,7 +16,9 @@ from fl_app.tasks.texts import plays
 from fl_app.tasks.texts.sequences import PADDING
 from fl_app.tasks.texts.shakespeare import Shakespeare
 from scripts.harness.in_process_run import run_app
-from scripts.repository import default_run_config
+from scripts.launcher.run_config import PRESETS
+from scripts.repository import REPOSITORY, default_run_config
+from strategies.registry import PartSpec
 from tests.fl_app.tasks.texts.small_plays import ROLES, run_settings, use_small_plays
 
 
@@ -156,3 +160,13 @@ def test_the_largest_roles_of_the_plays_take_part(monkeypatch):
     assert names_of(data) == ["hamlet/HAMLET", "henry-v/KING HENRY V", "othello/IAGO"]
     assert len(data.train) == 3 * 20
     assert len(data.test) == 3 * 5
+
+
+def test_the_preset_has_a_participant_for_each_of_its_roles():
+    preset = tomllib.loads((REPOSITORY / "scripts/presets/shakespeare.toml").read_text("utf-8"))
+
+    config = RunConfig.from_run_config({**default_run_config(), **preset})
+
+    assert PartSpec.parse("task", config.task).options["roles"] == config.num_participants
+    assert config.partitioner == "natural"
+    assert "shakespeare" in PRESETS
