@@ -9,6 +9,7 @@ import pytest
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
+from fl_app.experiment.preflight import check_before_start
 from fl_app.results.reader import load_run, load_task_model
 from fl_app.tasks.common_data import _load, _parts
 from fl_app.tasks.task import TaskData
@@ -169,4 +170,5 @@ def test_the_preset_has_a_participant_for_each_of_its_roles():
 
     assert PartSpec.parse("task", config.task).options["roles"] == config.num_participants
     assert config.partitioner == "natural"
+    check_before_start(config)
     assert "shakespeare" in PRESETS
