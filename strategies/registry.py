@@ -87,7 +87,10 @@ def check_name(kind: str, text: str) -> None:
 
 
 def keys_of_options(kind: str, text: str) -> dict[str, Option]:
-    """Return the run-config keys that a part's options stand for, with what the options say."""
+    """Return the run-config keys that a part's options stand for, with what the options say.
+
+    A word that is no part has no options.
+    """
     if text in KINDS[kind].words:
         return {}
     spec = PartSpec.parse(kind, text)

@@ -36,6 +36,8 @@ declare_kind(
                 },
             ),
             "table": "fl_app.tasks.own_tables.table_task:TableTask",
+            "shakespeare": "fl_app.tasks.texts.shakespeare:Shakespeare",
+            "text": "fl_app.tasks.texts.own_text:OwnText",
         },
         registered_in="fl_app.models",
     )
