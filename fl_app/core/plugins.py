@@ -33,6 +33,10 @@ declare_kind(
                     "image_std": "image-std",
                 },
             ),
+            "heart-disease": "fl_app.tasks.tables.heart_disease:HeartDisease",
+            "breast-cancer": "fl_app.tasks.tables.breast_cancer:BreastCancer",
+            "credit": "fl_app.tasks.tables.credit:Credit",
+            "course-ratings": "fl_app.tasks.ratings.course_ratings:CourseRatings",
         },
         registered_in="fl_app.models",
     )
