@@ -2,6 +2,7 @@
 # Make <repo>/.venv and install the project in it, editable.
 #
 #   scripts/setup.sh        what a run needs
+#   scripts/setup.sh tasks  that, and the data of the tasks that come with the project
 #   scripts/setup.sh dev    that, and what the tests need
 #
 # A stamp in .venv, keyed on pyproject.toml, the extras and where the repository lies, makes
@@ -24,8 +25,8 @@ pwd -P >/dev/null 2>&1 ||
     fail "the folder that you are in does not exist any more; go to another one first: cd ~"
 
 case "$extras" in
-"" | dev) ;;
-*) fail "unknown extra '$extras'; use: scripts/setup.sh [dev]" ;;
+"" | tasks | dev) ;;
+*) fail "unknown extra '$extras'; use: scripts/setup.sh [tasks|dev]" ;;
 esac
 
 fingerprint() {
@@ -36,12 +37,12 @@ fingerprint() {
 
 stamp_of() { printf '%s' "$venv/.installed-${1:-base}"; }
 
-# "dev" contains everything of the plain install, so either stamp will do for the plain one.
+# "dev" contains everything of "tasks", and that of the plain install, so a stamp of more will do.
 up_to_date() {
     local wanted stamp
     wanted="$(fingerprint)"
     [ -x "$venv/bin/python" ] || return 1
-    for stamp in "$(stamp_of dev)" "$(stamp_of "$extras")"; do
+    for stamp in "$(stamp_of dev)" "$(stamp_of "$extras")" $([ -n "$extras" ] || stamp_of tasks); do
         if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return 0; fi
     done
     return 1

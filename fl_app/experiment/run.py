@@ -19,8 +19,8 @@ from fl_app.callbacks.early_stopping import why_unchanged
 from fl_app.callbacks.progress import format_duration
 from fl_app.core.errors import ResumeError, UserError
 from fl_app.core.run_config import RunConfig
-from fl_app.experiment.pictures import write_pictures
 from fl_app.experiment.saved_models import SavedModels
+from fl_app.plots.run_pictures import write_pictures
 from fl_app.privacy.run_privacy import Privacy
 from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.run_directory import RunDirectory

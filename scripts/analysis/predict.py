@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fl_app.core.errors import ConfigError, UserError
-from fl_app.results.reader import load_task_model, model_file, which_model
+from fl_app.results.saved_model import load_task_model, model_file, which_model
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.task import Task
 from scripts.analysis.images.prediction import PicturePrediction

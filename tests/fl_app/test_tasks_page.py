@@ -189,6 +189,8 @@ def test_the_launcher_runs_it(home, tmp_path):
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    shown, printed = (re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", t) for t in (PAGE, done.stdout))
+    shown, printed = (
+        re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", t) for t in (PAGE, done.stdout)
+    )
     assert len(shown) == 3
     assert list(map(float, printed)) == pytest.approx(list(map(float, shown)), rel=1e-2)

@@ -85,14 +85,16 @@ def test_its_saved_model_is_evaluated(name, config, tmp_path, capsys):
         assert written == pytest.approx(value)
     told = capsys.readouterr().out
     # The one task that names its classes has a table and a picture of them.
-    assert ("number 19" in told) == (tmp_path / "out/confusion.png").exists() == (
-        name == "NormedTied"
+    assert (
+        ("number 19" in told) == (tmp_path / "out/confusion.png").exists() == (name == "NormedTied")
     )
 
 
 def test_a_regression_has_no_accuracy_anywhere(config, flower_log):
     flower_log.set_level("INFO")
-    directory = run_app(config | of("Regression") | {"partitioner": "natural", "num-participants": 3})
+    directory = run_app(
+        config | of("Regression") | {"partitioner": "natural", "num-participants": 3}
+    )
 
     assert "central r2 " in flower_log.text
     assert "accuracy" not in flower_log.text + (directory / "metrics.jsonl").read_text()

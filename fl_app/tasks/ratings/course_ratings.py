@@ -92,10 +92,14 @@ class BiasedFactors(nn.Module):
         own_bias = self.student_bias[student]
         theirs = self.lecturer_factors[lecturer] * self._lecturer_scale
         their_bias = self.lecturer_bias[lecturer] * self._lecturer_scale
-        ratings = MIDDLE + self.side(side).squeeze(1) + own_bias + their_bias + (own * theirs).sum(1)
+        ratings = (
+            MIDDLE + self.side(side).squeeze(1) + own_bias + their_bias + (own * theirs).sum(1)
+        )
         if not self.training:
             return ratings, ratings.new_zeros(())
-        size = own.square().sum(1) + theirs.square().sum(1) + own_bias.square() + their_bias.square()
+        size = (
+            own.square().sum(1) + theirs.square().sum(1) + own_bias.square() + their_bias.square()
+        )
         return ratings, size.mean()
 
 

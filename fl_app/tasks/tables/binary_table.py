@@ -32,9 +32,7 @@ class TableNetwork(nn.Module):
         """Build it; `hidden` = 0 leaves out the hidden layer."""
         super().__init__()
         if hidden:
-            self.layers = nn.Sequential(
-                nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1)
-            )
+            self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         else:
             self.layers = nn.Sequential(nn.Linear(inputs, 1))
             nn.init.zeros_(self.layers[0].weight)

@@ -15,7 +15,7 @@ from fl_app.core.errors import UserError
 from fl_app.experiment.run import RunFailedError
 from fl_app.results.digests import weights_digest
 from fl_app.results.metrics_log import decode_rounds
-from fl_app.results.reader import load_model, model_file, which_model
+from fl_app.results.saved_model import load_model, model_file, which_model
 from tests.support.full_disk import fill_up
 from tests.support.local_run import digest, run_app, summary_of
 

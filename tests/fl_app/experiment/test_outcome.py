@@ -14,7 +14,7 @@ from torch import nn
 
 from fl_app.callbacks.early_stopping import FailedRoundsError
 from fl_app.experiment.run import RunFailedError
-from fl_app.results.reader import load_model, model_file, which_model
+from fl_app.results.saved_model import load_model, model_file, which_model
 from fl_app.tasks.registry import MODELS
 from scripts.harness.in_process_grid import Fault
 from tests.support.local_run import digest, metrics, run_app, summary_of

@@ -11,16 +11,9 @@ from torch import nn
 
 from fl_app.core.errors import UserError
 from fl_app.results.metrics_log import encode_round
-from fl_app.results.reader import (
-    BEST_MODEL,
-    MODEL,
-    UNFINISHED,
-    load_model,
-    load_run,
-    megabytes_so_far,
-    model_file,
-)
+from fl_app.results.reader import BEST_MODEL, MODEL, UNFINISHED, load_run, megabytes_so_far
 from fl_app.results.records import ParticipantReport, RoundReport, Score
+from fl_app.results.saved_model import load_model, model_file
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model

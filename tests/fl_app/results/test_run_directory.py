@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 from fl_app.core.errors import UserError
 from fl_app.core.metrics import ACCURACY
-from fl_app.experiment.pictures import draw_history
+from fl_app.plots.run_pictures import draw_history
 from fl_app.results.digests import config_digest, weights_digest
 from fl_app.results.records import Score
 from fl_app.results.run_directory import RunDirectory

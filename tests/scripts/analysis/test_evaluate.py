@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fl_app.data.datasets import load_dataset
-from fl_app.results.reader import load_model
+from fl_app.results.saved_model import load_model
 from scripts.analysis.class_scores import class_scores, format_table, plot_confusion
 from scripts.analysis.evaluate import main
 from tests.fl_app.results.test_reader import write_model

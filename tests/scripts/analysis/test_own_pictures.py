@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fl_app.client_app import app as client_app
 from fl_app.data.local_files.loader import load_examples
 from fl_app.data.local_files.schema import Agreement
-from fl_app.results.reader import load_model
+from fl_app.results.saved_model import load_model
 from fl_app.tasks.registry import MODELS
 from scripts.analysis import evaluate, predict
 from scripts.analysis.pictures import as_in_training

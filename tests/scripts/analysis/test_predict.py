@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fl_app.data.datasets import load_dataset
-from fl_app.results.reader import load_model
+from fl_app.results.saved_model import load_model
 from scripts.analysis.pictures import prepare, read_image
 from scripts.analysis.predict import main
 from scripts.analysis.preprocessing import preprocessing_of

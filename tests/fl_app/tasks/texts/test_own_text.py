@@ -11,7 +11,8 @@ from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError, DataError
 from fl_app.data.local_data import LocalData, OwnSource
 from fl_app.data.tensor_dataset import TensorExamples
-from fl_app.results.reader import load_run, load_task_model
+from fl_app.results.reader import load_run
+from fl_app.results.saved_model import load_task_model
 from fl_app.tasks.texts.own_text import OwnText
 from fl_app.tasks.texts.sequences import PADDING
 from scripts.harness.in_process_grid import InProcessGrid

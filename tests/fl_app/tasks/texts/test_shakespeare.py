@@ -10,7 +10,8 @@ import pytest
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.preflight import check_before_start
-from fl_app.results.reader import load_run, load_task_model
+from fl_app.results.reader import load_run
+from fl_app.results.saved_model import load_task_model
 from fl_app.tasks.common_data import _load, _parts
 from fl_app.tasks.task import TaskData
 from fl_app.tasks.texts import plays
