@@ -41,9 +41,10 @@ from fl_app.training.local_training import (
     resolve_device,
     training_metrics,
 )
-from fl_app.training.settings import pipeline_settings, training_settings
+from fl_app.training.settings import pipeline_settings, training_settings, wire_codec
 from fl_app.training.statistics_reply import local_statistics, statistics_reply
 from fl_app.training.update_pipeline import UpdatePipeline
+from strategies.core.bfloat16 import as_received
 from strategies.core.client_update import DELTA, UPDATE_KEY, WEIGHTS, Arrays
 from strategies.core.state import STATE_LOST_KEY
 
@@ -105,7 +106,9 @@ class Participant(NumPyClient):
         instruction = FitInstruction.from_config(config)
         data = self._local.data()
         pipeline = self._pipeline(self._local, count_round(self._state, instruction.server_round))
-        check_same_model(model_spec(pipeline.model), config)
+        spec = model_spec(pipeline.model)
+        check_same_model(spec, config)
+        parameters = as_received(parameters, spec.narrow)
         with cpu_threads(self._config.threads_per_client):
             metrics: dict[str, Scalar] = {PARTICIPANT_KEY: self._local.name}
             client_state = self._recall(instruction, pipeline.remembers)
@@ -143,7 +146,9 @@ class Participant(NumPyClient):
             return 0.0, 0, {}
         with cpu_threads(self._config.threads_per_client):
             model = self._local.model()
-            check_same_model(model_spec(model), config)
+            spec = model_spec(model)
+            check_same_model(spec, config)
+            parameters = as_received(parameters, spec.narrow)
             instruction = FitInstruction.from_config(config)
             client_state = self._recall(instruction, bool(local_tensors(model)))
             result = self._evaluate(model, parameters, test, client_state)
@@ -168,13 +173,14 @@ class Participant(NumPyClient):
         return local_statistics(self._local).num_examples
 
     def _pipeline(self, local: LocalTask, server_round: int) -> UpdatePipeline:
-        run, name = self._config, local.name
+        run, name, model = self._config, local.name, local.model()
+        settings = replace(pipeline_settings(run), codec=wire_codec(run, model_spec(model)))
         return UpdatePipeline(
             server_round=server_round,
             task=local.task,
-            model=local.model(),
+            model=model,
             training=training_settings(run, server_round),
-            settings=pipeline_settings(run),
+            settings=settings,
             generator=training_generator(run.seed, server_round, name),
             codec_generator=numpy_generator(Stream.CODEC, run.seed, server_round, name),
             device=resolve_device(run.device),

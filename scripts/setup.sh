@@ -42,7 +42,9 @@ up_to_date() {
     local wanted stamp
     wanted="$(fingerprint)"
     [ -x "$venv/bin/python" ] || return 1
-    for stamp in "$(stamp_of dev)" "$(stamp_of "$extras")" $([ -n "$extras" ] || stamp_of tasks); do
+    local stamps=("$(stamp_of dev)" "$(stamp_of "$extras")")
+    if [ -z "$extras" ]; then stamps+=("$(stamp_of tasks)"); fi
+    for stamp in "${stamps[@]}"; do
         if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then return 0; fi
     done
     return 1
@@ -132,7 +134,7 @@ run_pip() {
 install_project() {
     local target="$repo" stamp
     [ -z "$extras" ] || target="$repo[$extras]"
-    rm -f "$(stamp_of)" "$(stamp_of dev)"
+    rm -f "$(stamp_of)" "$(stamp_of tasks)" "$(stamp_of dev)"
     announce
     run_pip "$target" ||
         fail "the installation failed (see above); run the command again to continue it."

@@ -234,6 +234,7 @@ class DeltaFedAvg(FedAvg):
             config.update(self.on_evaluate_config_fn(server_round))
         sizes = self.num_evaluation_clients(client_manager.num_available())
         sampled = sample_clients(client_manager, *sizes, self.seed, server_round)
+        parameters = self.parts.weights_message(GlobalWeights.decode(parameters))
         own = [self.parts.instruction(participant_of(proxy)) for proxy in sampled]
         return [
             (proxy, EvaluateIns(parameters, {**config, **told}))

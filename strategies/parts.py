@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from strategies.aggregation.base import Aggregator
 from strategies.compression.codec import Codec
+from strategies.core.bfloat16 import as_sent
 from strategies.core.client_update import AggregationError, Arrays
 from strategies.core.finite import all_finite, num_not_finite
 from strategies.core.model_spec import ModelSpec
@@ -47,11 +48,18 @@ class Parts:
 
     def message(self, weights: GlobalWeights) -> Parameters:
         """Return what is sent down: the global weights and, for SCAFFOLD, `c` after them."""
-        sent = weights.parameters
+        sent = self.weights_message(weights)
         if self.control_variate is None:
             return sent
         c = ndarrays_to_parameters(self.control_variate.value(weights.arrays))
         return Parameters([*sent.tensors, *c.tensors], sent.tensor_type)
+
+    def weights_message(self, weights: GlobalWeights) -> Parameters:
+        """Return the global weights as they are sent, in the model's own dtypes."""
+        narrow = () if self.model is None else self.model.narrow
+        if not any(narrow):
+            return weights.parameters
+        return ndarrays_to_parameters(as_sent(weights.arrays, narrow))
 
     def instruction(self, participant: str) -> Mapping[str, int]:
         """Return what one participant alone is told: which state it is to load."""

@@ -29,7 +29,7 @@ from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.server_data import ServerData
 from fl_app.training.local_training import evaluate, resolve_device
-from fl_app.training.settings import local_learning_rate, pipeline_settings
+from fl_app.training.settings import local_learning_rate, pipeline_settings, wire_codec
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays
 from strategies.core.model_spec import ModelSpec
@@ -127,7 +127,7 @@ def _parts(config: RunConfig, model: ModelSpec, remembers: bool) -> dict[str, An
     remembers = remembers or pipeline_settings(config).remembers
     return {
         "seed": config.seed,
-        "codec": part("codec", config.codec),
+        "codec": wire_codec(config, model),
         "aggregator": aggregator(config.aggregator),
         "server_optimizer": part("server-optimizer", config.server_optimizer),
         "model": model,

@@ -174,7 +174,7 @@ class Phases:
         )
         decoded = [decode_reply(reply, recorddict_to_evaluateres) for reply in replies]
         results = [(reply.proxy, result) for reply, result in decoded if result is not None]
-        bytes_down = len(configured) * num_bytes(weights.parameters)
+        bytes_down = sum(num_bytes(instruction.parameters) for _, instruction in configured)
         return self._scored(server_round, [reply for reply, _ in decoded], results, bytes_down)
 
     def received(self, server_round: int, trained: TrainResult) -> EvaluateResult:

@@ -15,12 +15,14 @@ from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import LOSS, LOSS_METRIC, Sums, encode, finished
 from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
+from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task
 from fl_app.training.batches import batch_sizes
 from fl_app.training.gradient_correction import LocalCorrection, effective_steps
 from fl_app.training.sgd import LocalSgd, TrainingSettings, keep_freed_memory, seeded_layers
+from strategies.core.bfloat16 import rounded
 from strategies.core.client_update import LOCAL_STEPS_KEY
 from strategies.core.vectors import euclidean_norm
 
@@ -160,9 +162,10 @@ def local_update(
             batches = examples.batches(order, sizes, task.collate, device)
             sgd.train_epoch(batches, tally if epoch == settings.epochs - 1 else None)
     local_weights = get_weights(model)
+    delta = [w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)]
     return LocalUpdate(
         weights=local_weights,
-        delta=[w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)],
+        delta=rounded(delta, model_spec(model).narrow),
         num_examples=len(examples),
         sums=tally.sums(),
         seconds=time.perf_counter() - start,

@@ -8,6 +8,11 @@ from fl_app.privacy.noise_calibration import protection
 from fl_app.training.optimizers import LocalOptimizer
 from fl_app.training.sgd import TrainingSettings
 from fl_app.training.update_pipeline import PipelineSettings
+from strategies.compression.codec import Codec
+from strategies.compression.narrow_codec import NarrowCodec
+from strategies.core.model_spec import ModelSpec
+from strategies.part_kinds import UNCODED
+from strategies.registry import facts_of
 
 
 def training_settings(config: RunConfig, server_round: int) -> TrainingSettings:
@@ -36,6 +41,13 @@ def local_learning_rate(config: RunConfig) -> Callable[[int], float]:
     """Return the step size of local training by round, 1-based."""
     schedule = part("lr-schedule", config.lr_schedule)
     return lambda server_round: float(config.learning_rate * schedule(server_round))
+
+
+def wire_codec(config: RunConfig, model: ModelSpec) -> Codec:
+    """Return the codec of a run, which knows the model's dtypes where deltas travel as they are."""
+    codec: Codec = part("codec", config.codec)
+    plain = UNCODED in facts_of("codec", config.codec) and not config.secure_aggregation
+    return NarrowCodec(codec, model.narrow) if plain and any(model.narrow) else codec
 
 
 def pipeline_settings(config: RunConfig) -> PipelineSettings:

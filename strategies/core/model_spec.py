@@ -17,6 +17,7 @@ class TensorSpec:
         dtype: Of the array that travels, as NumPy has it: `"float32"`.
         trainable: Whether it has a gradient. One without is a statistic of the data, such as a
             batch norm's running mean, which training moves all the same.
+        wire_dtype: Of the bytes that travel, where they are fewer: `"bfloat16"`; "" is `dtype`.
         tied_to: Its other names: it is used in several places, and travels once.
     """
 
@@ -24,6 +25,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     trainable: bool = True
+    wire_dtype: str = ""
     tied_to: tuple[str, ...] = ()
 
 
@@ -49,6 +51,11 @@ class ModelSpec:
     def statistics(self) -> list[str]:
         """The name of each tensor without a gradient."""
         return [tensor.name for tensor in self.tensors if not tensor.trainable]
+
+    @property
+    def narrow(self) -> tuple[bool, ...]:
+        """Tell of each tensor whether it travels as bfloat16; see `strategies.core.bfloat16`."""
+        return tuple(tensor.wire_dtype == "bfloat16" for tensor in self.tensors)
 
     @property
     def names(self) -> list[str]:

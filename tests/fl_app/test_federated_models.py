@@ -14,7 +14,7 @@ from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import MODELS, build_model
 from tests.fl_app.privacy.private_run import rows
 from tests.fl_app.tasks.own_models import Complex, FrozenBackbone, Narrow, Tied
-from tests.support.local_run import run_app, summary_of
+from tests.support.local_run import metrics, run_app, summary_of
 
 KINDS = {"tied": Tied, "frozen": FrozenBackbone, "complex": Complex, "narrow": Narrow}
 
@@ -107,6 +107,29 @@ def test_what_a_bfloat16_model_learns_is_kept_in_float32(config):
     weight = torch.tensor(after["fc.weight"])
     assert weight.dtype == torch.float32
     assert (weight != weight.to(torch.bfloat16).float()).any()
+
+
+@pytest.mark.parametrize("parts", [{}, {"scaffold": True}])
+def test_a_bfloat16_model_travels_in_two_bytes_a_value(config, parts):
+    directory = run_app({**config, **parts, "model": "narrow", "fraction-evaluate": 1.0})
+
+    values = 7850
+    control = 4 * values if parts else 0
+    rows = metrics(directory, "participant")
+    assert all(2 * values < row["bytes_up"] < 2 * values + 500 for row in rows)
+    assert all(row["bytes_down"] - 2 * values - control < 1000 for row in rows)
+    last = metrics(directory, "round")[-1]
+    evaluations = last["bytes_down"] - sum(
+        row["bytes_down"] for row in rows if row["server_round"] == last["server_round"]
+    )
+    assert 0 < evaluations < len({row["participant"] for row in rows}) * (2 * values + 500)
+
+
+@pytest.mark.parametrize(
+    "parts", [{"strategy": "FedAvg"}, {"codec": "top-k(fraction=0.5)"}, {"clip-norm": 1.0}]
+)
+def test_a_bfloat16_model_learns_however_it_travels(config, parts):
+    assert summary_of(run_app({**config, **parts, "model": "narrow"}))["central"]["accuracy"] > 0.3
 
 
 def test_a_model_with_nothing_to_train_ends_the_run_before_it_begins(config, monkeypatch, tmp_path):

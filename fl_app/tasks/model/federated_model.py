@@ -8,9 +8,9 @@
 | parameter or such a buffer that is kept local | is trained, and remembered by each participant |
 | everything else, `get_extra_state` included | stays where it is |
 
-Arrays travel as float16, float32 or float64, as they are. bfloat16, which NumPy does not have,
-travels as float32: what the server keeps is not rounded to eight bits after every round. Complex
-tensors travel as pairs of real numbers.
+Arrays travel as float16, bfloat16, float32 or float64, as they are. bfloat16, which NumPy does not
+have, is float32 in arrays, and two bytes a value on the wire: what the server keeps is not rounded
+to eight bits after every round. Complex tensors travel as pairs of real numbers.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from strategies.core.model_spec import ModelSpec, TensorSpec
 
-# From a tensor's dtype to that of the array that travels.
+# From a tensor's dtype to that of its array.
 TRAVELS_AS = {
     torch.float16: torch.float16,
     torch.bfloat16: torch.float32,
@@ -130,6 +130,7 @@ def model_spec(model: nn.Module) -> ModelSpec:
             shape=tuple(as_real(held.tensor).shape),
             dtype=str(TRAVELS_AS[held.tensor.dtype]).removeprefix("torch."),
             trainable=held.trainable,
+            wire_dtype="bfloat16" if held.tensor.dtype == torch.bfloat16 else "",
             tied_to=held.names[1:],
         )
         for held in federated_tensors(model)

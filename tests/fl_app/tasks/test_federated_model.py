@@ -76,11 +76,12 @@ def test_complex_tensors_travel_as_pairs():
     ]
 
 
-def test_bfloat16_travels_as_float32_and_says_what_it_was_rounded_to():
+def test_bfloat16_is_float32_in_arrays_and_says_what_it_was_rounded_to():
     model = Narrow()
     weights = get_weights(model)
     assert [w.dtype.name for w in weights] == ["float32", "float32"]
     assert [tensor.dtype for tensor in model_spec(model).tensors] == ["float32", "float32"]
+    assert model_spec(model).narrow == (True, True)
 
     fine = [w + np.float32(2**-12) for w in weights]
     held = set_weights(model, fine)
