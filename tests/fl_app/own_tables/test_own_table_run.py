@@ -123,6 +123,14 @@ def test_a_resumed_run_goes_on_to_the_same_bits_and_asks_nothing_again(
     assert agreement_of(resumed) == agreement_of(whole)
 
 
+def test_a_strategy_of_flowers_tells_the_agreement_too(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    directory, grid = run(own_config(config, strategy="FedAvg"), hospitals(tmp_path))
+    assert metrics(directory, "round")[-1]["aggregated"]
+    assert grid.exchanges() == 2 * 3
+
+
 def test_one_that_joins_later_takes_what_is_agreed_with_the_message(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
