@@ -11,7 +11,13 @@ from flwr.server.strategy import Strategy
 from flwr.serverapp import Grid, ServerApp
 
 from fl_app.callbacks.best_model import BestModel
-from fl_app.callbacks.checkpoint import Checkpoint, Checkpointer, load_checkpoint, restore_strategy
+from fl_app.callbacks.checkpoint import (
+    Checkpoint,
+    Checkpointer,
+    check_identity,
+    load_checkpoint,
+    restore_strategy,
+)
 from fl_app.callbacks.early_stopping import replay, stop_conditions
 from fl_app.callbacks.progress import ProgressLog
 from fl_app.core.errors import ConfigError, tell_user_errors_in_a_sentence
@@ -82,7 +88,8 @@ def _agreed(
         return data
     check_agreement(config, data.task)
     agreement = "" if resumed is None else str(resumed.identity.get(AGREEMENT, ""))
-    if agreement:
+    if resumed is not None and agreement:
+        check_identity(resumed, {**resumed.identity, "task": config.task})
         data.task.take_agreement(agreement)
     else:
         agreement = ask_participants(grid, data.task, config, data.name)

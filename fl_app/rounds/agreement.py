@@ -85,7 +85,8 @@ def ask_participants(grid: Grid, task: Task, config: RunConfig, dataset: str) ->
         question = task.to_agree()
         if question is None:
             return text
-        log(INFO, "asking the participants for %s sums (exchange %s)", question.num_sums, number)
+        line = "exchange %s before round 1: the participants tell %s sums and names"
+        log(INFO, line, number, question.num_sums)
         told: dict[str, Scalar] = {
             DATASET_KEY: dataset,
             AGREEMENT_KEY: text,

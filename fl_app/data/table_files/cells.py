@@ -11,6 +11,7 @@ Cells = Sequence[str | None]
 """One column: a text without blanks at its ends, or `None` where the value is missing."""
 
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "null", "?"})
+_LONGEST = max(map(len, _MISSING))
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Table:
 def cell(text: str) -> str | None:
     """Return a cell without blanks at its ends; `None` for the words that mean a missing value."""
     stripped = text.strip()
-    return None if stripped.casefold() in _MISSING else stripped
+    return None if len(stripped) <= _LONGEST and stripped.casefold() in _MISSING else stripped
 
 
 def check_names(path: Path, names: Sequence[str]) -> None:

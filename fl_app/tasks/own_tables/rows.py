@@ -105,9 +105,9 @@ def _labels(table: Table, options: TableOptions) -> IntArray:
 def _digests(table: Table) -> NDArray[np.uint8]:
     """Return a digest of each row, [N, 16], that does not depend on the order of columns."""
     names = sorted(table.columns)
-    rows = zip(*(table.columns[name] for name in names), strict=True)
+    key = hashlib.sha256(repr(names).encode()).digest()
     digests = [
-        hashlib.blake2b(repr(list(zip(names, row, strict=True))).encode(), digest_size=16).digest()
-        for row in rows
+        hashlib.blake2b("\0".join(row).encode(), key=key, digest_size=16).digest()
+        for row in zip(*([c or "" for c in table.columns[name]] for name in names), strict=True)
     ]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16)

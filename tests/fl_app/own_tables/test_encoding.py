@@ -103,5 +103,7 @@ def test_test_data_of_its_own_is_taken_whole(tmp_path: Path) -> None:
     task = TableTask("ill", classes="no,yes", numeric="age", moments=told)
     local = task.load_own_data(OwnSource(data, test, 0.2, 0, "north"))
     assert (len(local.train), len(local.test)) == (60, 7)
+    whole = task.load_own_data(OwnSource(data, None, 0.0, 0, "evaluation"))
+    assert (len(whole.train), len(whole.test)) == (60, 0)
     with pytest.raises(DataError, match="both the data and the test data"):
         task.load_own_data(OwnSource(data, data, 0.2, 0, "north"))

@@ -10,8 +10,8 @@ from flwr.app import Message
 from safetensors import safe_open
 
 from fl_app.client_app import app as client_app
-from fl_app.core.errors import ConfigError
-from fl_app.results.saved_model import load_task_model
+from fl_app.core.errors import ConfigError, ResumeError
+from fl_app.results.reader import load_task_model
 from fl_app.rounds.agreement import NoAgreementError
 from scripts.harness.in_process_grid import InProcessGrid
 from tests.fl_app.own_tables.hospitals import (
@@ -121,6 +121,22 @@ def test_a_resumed_run_goes_on_to_the_same_bits_and_asks_nothing_again(
     assert digest(resumed) == digest(whole)
     assert grid.exchanges() == 0
     assert agreement_of(resumed) == agreement_of(whole)
+
+
+def test_another_task_is_not_resumed(config: dict[str, Any], tmp_path: Path) -> None:
+    nodes = hospitals(tmp_path)
+    half, _ = run(own_config(config, num_server_rounds=1), nodes)
+    other = f"table({OPTIONS}, numeric='dose')"
+    with pytest.raises(ResumeError, match=r"task was table\(.*, is table\("):
+        run(own_config(config, task=other, num_server_rounds=2, resume=str(half)), nodes)
+
+
+def test_a_strategy_of_flowers_tells_the_agreement_too(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    directory, grid = run(own_config(config, strategy="FedAvg"), hospitals(tmp_path))
+    assert metrics(directory, "round")[-1]["aggregated"]
+    assert grid.exchanges() == 2 * 3
 
 
 def test_one_that_joins_later_takes_what_is_agreed_with_the_message(

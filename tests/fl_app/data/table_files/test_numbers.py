@@ -25,6 +25,7 @@ def column(*cells: str | None) -> Table:
             "with commas between thousands",
         ),
         (["1,234", "2,5"], [1.234, 2.5], "with decimal commas"),
+        (["1.234.567", "2.000"], [1234567, 2000], "with decimal commas"),
     ],
 )
 def test_a_column_is_read_in_one_way(cells: list[str], values: list[float], way: str) -> None:
