@@ -66,8 +66,7 @@ def build_strategy(
     local = [held.names[0] for held in local_tensors(model)]
 
     told: dict[str, Scalar] = {DATASET_KEY: data.name, **model_told(spec), RUN_KEY: run}
-    if data.agreement:
-        told[AGREEMENT_KEY] = data.agreement
+    told |= {AGREEMENT_KEY: data.agreement} if data.agreement else {}
 
     def fit_config(server_round: int) -> dict[str, Scalar]:
         received = config.evaluate_with_training and server_round > 1
