@@ -128,7 +128,9 @@ class Ordinal:
         """
         position = {grade: index for index, grade in enumerate(self.grades)}
         if unknown := sorted(set(texts.tolist()) - set(position)):
-            raise DataError(f"the column {self.name} has the value {unknown[0]!r}, which is no grade")
+            raise DataError(
+                f"the column {self.name} has the value {unknown[0]!r}, which is no grade"
+            )
         places = np.array([position[text] for text in texts.tolist()], np.float64)
         return (2 * places / (len(self.grades) - 1) - 1)[:, None]
 
@@ -159,6 +161,8 @@ def texts(values: Iterable[object]) -> NDArray[np.str_]:
     return np.array(["" if v is None or v != v else str(v) for v in values], np.str_)
 
 
-def rows_of(table: Table, keep: NDArray[np.bool_] | NDArray[np.int64]) -> dict[str, NDArray[np.str_]]:
+def rows_of(
+    table: Table, keep: NDArray[np.bool_] | NDArray[np.int64]
+) -> dict[str, NDArray[np.str_]]:
     """Return some rows of a table."""
     return {name: column[keep] for name, column in table.items()}
