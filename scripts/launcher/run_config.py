@@ -11,7 +11,10 @@ from scripts.launcher.toml_text import TomlError, pair_fault, read_file
 from scripts.processes.flower_cli import PAIR, default_config, parse_run_config
 from scripts.repository import REPOSITORY
 
-PRESETS = ("quick", "reference", "shakespeare")
+PRESETS = (
+    *("quick", "reference", "shakespeare"),
+    *("heart-disease", "breast-cancer", "credit", "course-ratings"),
+)
 _PATH_KEYS = ("data-dir", "output-dir")
 
 Value = bool | int | float | str

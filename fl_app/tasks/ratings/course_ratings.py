@@ -18,6 +18,7 @@ six on average. So with a participant per department
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,14 +31,15 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import Metric
-from fl_app.data.packaged.fixed_split import fixed_split
+from fl_app.data.packaged.fixed_split import check_fold, fixed_split
 from fl_app.data.packaged.installed import r_data
 from fl_app.data.tensor_dataset import Batch, TensorExamples
 from fl_app.tasks.tally import Measures
 from fl_app.tasks.task import Task, TaskData
 
 STUDENTS, LECTURERS = 2972, 1128
-TEST_SHARE = 0.2
+FOLDS = 5
+"""A fifth of the ratings is the test set."""
 MIDDLE, LOWEST, HIGHEST = 3.0, 1.0, 5.0
 """The middle and the ends of the scale, which everybody knows."""
 
@@ -46,33 +48,52 @@ _SIDE_INPUTS = sum(len(values) for _, values in _SIDE)
 _LOCAL = "student"  # the beginning of the names of what stays with a participant
 
 
+@dataclass(frozen=True)
+class Scales:
+    """What parts of the model are multiplied by where they are used.
+
+    A step moves a part further by the square of its scale. It makes up for how differently often
+    the parts occur: a batch has few examples of a student or of a lecturer, all have side
+    information.
+
+    Attributes:
+        lecturer: Of biases and factors of lecturers.
+        student: Of those of students.
+        side: Of side information.
+    """
+
+    lecturer: float
+    student: float
+    side: float
+
+
 def root_mean_square(total: NDArray[np.float64], weight: float) -> float:
     """Return the root of a sum of squares over its weight."""
     return math.sqrt(float(total) / weight)
 
 
 class BiasedFactors(nn.Module):
-    """Biased matrix factorisation with a small network of side information.
+    """Biased matrix factorisation with side information.
 
-    rating = 3 + side(s) + lecturer_bias[d] + student_bias[i] + lecturer_factors[d] . student_factors[i]
+    rating = 3 + side(x) + lecturer_bias[d] + student_bias[i]
+           + lecturer_factors[d] . student_factors[i]
 
-    where side is `Linear(12, 16)`, tanh, `Linear(16, 1)` of semesters, time since the course, and
-    service, one-hot. What is called `student...` stays with the participant and begins with 0, so
+    where side is `Linear(12, 1)` of semesters, time since the course, and service, one-hot. What is
+    called `student...` stays with the participant. All begins with 0 but the lecturers' factors, so
     a student who is not known gets the rating without it.
     """
 
-    def __init__(self, factors: int, lecturer_scale: float) -> None:
-        """Build it.
-
-        Args:
-            factors: Length of a lecturer's and of a student's vector.
-            lecturer_scale: What the lecturers' parameters are multiplied by where they are used.
-        """
+    def __init__(self, factors: int, scales: Scales) -> None:
+        """Build it; see `Scales` for what its parts are multiplied by."""
         super().__init__()
-        self._lecturer_scale = lecturer_scale
-        self.side = nn.Sequential(nn.Linear(_SIDE_INPUTS, 16), nn.Tanh(), nn.Linear(16, 1))
+        self._scales = scales
+        self.side = nn.Linear(_SIDE_INPUTS, 1)
+        nn.init.zeros_(self.side.weight)
+        nn.init.zeros_(self.side.bias)
         self.lecturer_bias = nn.Parameter(torch.zeros(LECTURERS))
-        self.lecturer_factors = nn.Parameter(torch.randn(LECTURERS, factors) * 0.1)
+        self.lecturer_factors = nn.Parameter(
+            torch.randn(LECTURERS, factors) * 0.1 / scales.lecturer
+        )
         self.student_bias = nn.Parameter(torch.zeros(STUDENTS))
         self.student_factors = nn.Parameter(torch.zeros(STUDENTS, factors))
 
@@ -85,22 +106,21 @@ class BiasedFactors(nn.Module):
             side: One-hot, float32 [B, 12].
 
         Returns:
-            Ratings [B], not limited to the scale; and the mean squared size of the biases and
-            factors that were used, which the loss is regularised by, 0 in evaluation mode.
+            Ratings [B], not limited to the scale; and the mean squared sizes of the biases and
+            factors that were used, of lecturers and of students [2], 0 in evaluation mode.
         """
-        own = self.student_factors[student]
-        own_bias = self.student_bias[student]
-        theirs = self.lecturer_factors[lecturer] * self._lecturer_scale
-        their_bias = self.lecturer_bias[lecturer] * self._lecturer_scale
-        ratings = (
-            MIDDLE + self.side(side).squeeze(1) + own_bias + their_bias + (own * theirs).sum(1)
-        )
+        scales = self._scales
+        own = self.student_factors[student] * scales.student
+        own_bias = self.student_bias[student] * scales.student
+        theirs = self.lecturer_factors[lecturer] * scales.lecturer
+        their_bias = self.lecturer_bias[lecturer] * scales.lecturer
+        common = MIDDLE + self.side(side).squeeze(1) * scales.side
+        ratings = common + own_bias + their_bias + (own * theirs).sum(1)
         if not self.training:
-            return ratings, ratings.new_zeros(())
-        size = (
-            own.square().sum(1) + theirs.square().sum(1) + own_bias.square() + their_bias.square()
-        )
-        return ratings, size.mean()
+            return ratings, ratings.new_zeros(2)
+        of_lecturers = (theirs.square().sum(1) + their_bias.square()).mean()
+        of_students = (own.square().sum(1) + own_bias.square()).mean()
+        return ratings, torch.stack([of_lecturers, of_students])
 
 
 class CourseRatings(Task):
@@ -110,8 +130,12 @@ class CourseRatings(Task):
     stay with each participant, which remembers them between rounds. The server's own evaluation
     has none of them: it says how well a student is predicted of whom nothing is known.
 
-    A fifth of every department's ratings is the test set, the same in every run. Predictions are
-    limited to [1, 5] where errors are measured.
+    A fifth (`fold`) of every department's ratings is the test set, the same in every run.
+    Predictions are limited to [1, 5] where errors are measured.
+
+    Only one department moves a lecturer's parameters, so the weighted mean over n departments
+    makes that move some n times smaller; `server-optimizer = "sgd(lr=10)"` makes up for it, and
+    `side_scale` keeps the part that all move together from being moved ten times too far.
 
     Source: Koren, Bell, Volinsky, IEEE Computer 2009 (the model); InstEval of lme4 (the data).
     """
@@ -121,27 +145,45 @@ class CourseRatings(Task):
     )
 
     def __init__(
-        self, factors: int = 4, penalty: float = 0.05, lecturer_scale: float = 1.0
+        self,
+        factors: int = 2,
+        lecturer_penalty: float = 0.1,
+        student_penalty: float = 0.6,
+        lecturer_scale: float = 3.0,
+        student_scale: float = 3.0,
+        side_scale: float = 0.09,
+        fold: int = 0,
     ) -> None:
         """Set up.
 
         Args:
             factors: Length of a lecturer's and of a student's vector.
-            penalty: What the mean squared size of biases and factors is multiplied by in the loss.
-            lecturer_scale: What the lecturers' parameters are multiplied by where they are used;
-                larger values let them move further in a step. A lecturer's update comes from
-                one department, and the mean over all departments makes it small.
+            lecturer_penalty: What the mean squared size of lecturers' biases and factors is
+                multiplied by in the loss.
+            student_penalty: Likewise of students'; few ratings of a student are in a department.
+            lecturer_scale: What the lecturers' parameters are multiplied by; see `Scales`.
+            student_scale: Likewise the students'.
+            side_scale: Likewise the side information's.
+            fold: Which fifth of the data is the test set, 0 to 4.
         """
-        if factors < 1 or penalty < 0 or lecturer_scale <= 0:
+        if factors < 1 or min(lecturer_penalty, student_penalty) < 0:
             raise ConfigError(
-                f"run config: task: factors = {factors} must be 1 or more, penalty = {penalty} 0 "
-                f"or more, and lecturer_scale = {lecturer_scale} above 0"
+                f"run config: task: factors = {factors} must be 1 or more, and lecturer_penalty = "
+                f"{lecturer_penalty} and student_penalty = {student_penalty} 0 or more"
             )
-        self._factors, self._penalty, self._lecturer_scale = factors, penalty, lecturer_scale
+        if min(lecturer_scale, student_scale, side_scale) <= 0:
+            raise ConfigError(
+                f"run config: task: lecturer_scale = {lecturer_scale}, student_scale = "
+                f"{student_scale} and side_scale = {side_scale} must be above 0"
+            )
+        check_fold(fold, FOLDS)
+        self._factors, self._fold = factors, fold
+        self._penalties = lecturer_penalty, student_penalty
+        self._scales = Scales(lecturer_scale, student_scale, side_scale)
 
     def build_model(self) -> nn.Module:
         """Build `BiasedFactors`."""
-        return BiasedFactors(self._factors, self._lecturer_scale)
+        return BiasedFactors(self._factors, self._scales)
 
     def is_federated(self, name: str) -> bool:
         """Tell that all but the students' parameters travel."""
@@ -164,7 +206,7 @@ class CourseRatings(Task):
             side_inputs(columns),
             torch.from_numpy(columns["y"].astype(np.float32)),
         )
-        train, test = fixed_split(departments, TEST_SHARE)
+        train, test = fixed_split(departments, FOLDS, self._fold)
         whole = TensorExamples(*tensors)
         return TaskData(
             whole.select(train),
@@ -174,9 +216,11 @@ class CourseRatings(Task):
         )
 
     def loss(self, outputs: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
-        """Return the mean squared error, and, in training, the penalty; in squared ratings."""
-        ratings, size = outputs
-        return F.mse_loss(ratings, batch[-1]) + self._penalty * size
+        """Return the mean squared error, and, in training, penalties; in squared ratings."""
+        ratings, sizes = outputs
+        of_lecturers, of_students = self._penalties
+        penalty = of_lecturers * sizes[0] + of_students * sizes[1]
+        return F.mse_loss(ratings, batch[-1]) + penalty
 
     def measure(self, outputs: tuple[Tensor, Tensor], batch: Batch) -> Measures:
         """Add up squared and absolute errors, float64."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import ACCURACY
-from fl_app.data.packaged.fixed_split import fixed_split
+from fl_app.data.packaged.fixed_split import check_fold, fixed_split
 from fl_app.data.tensor_dataset import Batch, TensorExamples
 from fl_app.tasks.tables.columns import Column, Table, encode, width_of
 from fl_app.tasks.tables.scores import (
@@ -21,26 +21,32 @@ from fl_app.tasks.tables.scores import (
 from fl_app.tasks.tally import Measures
 from fl_app.tasks.task import Task, TaskData
 
+FOLDS = 4
+"""A quarter of the data is the test set."""
+
 
 class TableNetwork(nn.Module):
     """Log-odds of class 1: `Linear(inputs, hidden)`, ReLU, `Linear(hidden, 1)`.
 
-    Without a hidden layer it is a logistic regression, `Linear(inputs, 1)`, which begins with 0.
+    Without a hidden layer it is a logistic regression, `Linear(inputs, 1)`. The last layer is
+    `output`; where the share of class 1 differs much between participants its bias may stay with
+    each: `local-parameters = "output.bias"`. It begins with 0, and so do the weights of the
+    logistic regression.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
         """Build it; `hidden` = 0 leaves out the hidden layer."""
         super().__init__()
-        if hidden:
-            self.layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        else:
-            self.layers = nn.Sequential(nn.Linear(inputs, 1))
-            nn.init.zeros_(self.layers[0].weight)
-            nn.init.zeros_(self.layers[0].bias)
+        self.hidden = nn.Linear(inputs, hidden) if hidden else None
+        self.output = nn.Linear(hidden or inputs, 1)
+        nn.init.zeros_(self.output.bias)
+        if not hidden:
+            nn.init.zeros_(self.output.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return log-odds [B] of rows [B, inputs]."""
-        outputs: Tensor = self.layers(inputs).squeeze(1)
+        inner = inputs if self.hidden is None else torch.relu(self.hidden(inputs))
+        outputs: Tensor = self.output(inner).squeeze(1)
         return outputs
 
 
@@ -52,21 +58,23 @@ class BinaryTable(Task):
     """
 
     metrics = MappingProxyType(
-        {"accuracy": ACCURACY, "auc": AUC, "calibration-error": CALIBRATION_ERROR}
+        {"auc": AUC, "accuracy": ACCURACY, "calibration-error": CALIBRATION_ERROR}
     )
     columns: Sequence[Column] = ()
 
-    def __init__(self, hidden: int = 16) -> None:
+    def __init__(self, hidden: int, fold: int) -> None:
         """Set up.
 
         Args:
             hidden: Units of the hidden layer; 0 is a logistic regression.
+            fold: Which quarter of the data is the test set, 0 to 3.
         """
         if hidden < 0:
             raise ConfigError(
                 f"run config: task: hidden = {hidden} must be 0 (logistic regression) or more"
             )
-        self._hidden = hidden
+        check_fold(fold, FOLDS)
+        self._hidden, self._fold = hidden, fold
 
     def build_model(self) -> nn.Module:
         """Build a `TableNetwork`."""
@@ -91,13 +99,12 @@ class BinaryTable(Task):
         table: Table,
         labels: Tensor,
         owners: Sequence[str],
-        test_share: float,
         label_names: tuple[str, str],
     ) -> TaskData:
-        """Hold out a fixed share of every owner's examples of each class."""
+        """Hold out a quarter of every owner's examples of each class."""
         inputs = encode(table, self.columns)
         strata = [f"{owner}/{label}" for owner, label in zip(owners, labels.tolist(), strict=True)]
-        train, test = fixed_split(strata, test_share)
+        train, test = fixed_split(strata, FOLDS, self._fold)
 
         def examples(rows: Sequence[int]) -> TensorExamples:
             chosen = torch.as_tensor(rows, dtype=torch.int64)

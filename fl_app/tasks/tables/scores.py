@@ -68,8 +68,9 @@ def area_under_curve(histograms: NDArray[np.float64], weight: float = 0) -> floa
 
 
 def auc_error_bound(histograms: NDArray[np.float64]) -> float:
-    """Return how far `area_under_curve` can be from the AUC of the scores: half the share of pairs
-    that lie in one bin.
+    """Return how far `area_under_curve` can be from the AUC of the scores themselves.
+
+    That is half the share of pairs of a positive and a negative example that lie in one bin.
     """
     negative, positive = histograms
     pairs = negative.sum() * positive.sum()
