@@ -65,6 +65,7 @@ def test_the_page_shows_three_tasks_and_the_first_takes_some_forty_lines():
     assert len(FILES) == PAGE.count("```python")
 
 
+@pytest.mark.slow
 @every_file
 def test_the_contract_accepts_it(file, home, capsys):
     assert contract.main(arguments("scripts/contract", file, home)) == 0
@@ -189,6 +190,8 @@ def test_the_launcher_runs_it(home, tmp_path):
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    shown, printed = (re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", t) for t in (PAGE, done.stdout))
+    shown, printed = (
+        re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", t) for t in (PAGE, done.stdout)
+    )
     assert len(shown) == 3
     assert list(map(float, printed)) == pytest.approx(list(map(float, shown)), rel=1e-2)

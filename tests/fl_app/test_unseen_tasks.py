@@ -29,6 +29,7 @@ def of(name: str) -> dict[str, Any]:
     return {"task": f"{OWN}:{name}"}
 
 
+@pytest.mark.slow
 @every_task
 def test_the_contract_accepts_it(name, capsys):
     assert contract.main(["task", f"{OWN}:{name}"]) == 0
@@ -55,6 +56,7 @@ def test_it_resumes_to_the_same_bits_in_any_order_of_arrival(name, config):
     assert digest(resumed) == digest(whole)
 
 
+@pytest.mark.slow
 @every_task
 def test_it_runs_under_masks_and_with_privacy(name, config):
     masked = config | of(name) | {"clip-norm": 1.0, "secure-aggregation": True}
@@ -85,14 +87,16 @@ def test_its_saved_model_is_evaluated(name, config, tmp_path, capsys):
         assert written == pytest.approx(value)
     told = capsys.readouterr().out
     # The one task that names its classes has a table and a picture of them.
-    assert ("number 19" in told) == (tmp_path / "out/confusion.png").exists() == (
-        name == "NormedTied"
+    assert (
+        ("number 19" in told) == (tmp_path / "out/confusion.png").exists() == (name == "NormedTied")
     )
 
 
 def test_a_regression_has_no_accuracy_anywhere(config, flower_log):
     flower_log.set_level("INFO")
-    directory = run_app(config | of("Regression") | {"partitioner": "natural", "num-participants": 3})
+    directory = run_app(
+        config | of("Regression") | {"partitioner": "natural", "num-participants": 3}
+    )
 
     assert "central r2 " in flower_log.text
     assert "accuracy" not in flower_log.text + (directory / "metrics.jsonl").read_text()

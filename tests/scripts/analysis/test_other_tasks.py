@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from scripts.analysis import evaluate, predict
 from tests.support.local_run import run_app, summary_of
 
-TASK = '''
+TASK = """
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,7 @@ class NoTest(Sides):
 
         data = super().load_data(data_dir)
         return replace(data, test=data.test.select([]))
-'''
+"""
 
 
 @pytest.fixture
@@ -265,5 +265,3 @@ def _rewrite(file: Path, **changes: str) -> None:
     with safe_open(file, framework="numpy") as tensors:
         metadata = tensors.metadata()
     save_file(load_file(file), file, metadata | changes)
-
-
