@@ -1,5 +1,6 @@
 """What docs/tasks.md says is done to the letter: its files, its commands, and what it promises."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ from fl_app.core.run_config import DEFAULTS
 from scripts.analysis import contract, evaluate, predict
 from scripts.launcher.options import plan_launch
 from scripts.repository import REPOSITORY
+from tests.support.command_run import PATIENCE
 from tests.support.local_run import digest, metrics, run_app, summary_of
 
 # Flower's command line, which reads run configs, imports what its own dependency deprecates.
@@ -65,6 +67,7 @@ def test_the_page_shows_three_tasks_and_the_first_takes_some_forty_lines():
     assert len(FILES) == PAGE.count("```python")
 
 
+@pytest.mark.slow
 @every_file
 def test_the_contract_accepts_it(file, home, capsys):
     assert contract.main(arguments("scripts/contract", file, home)) == 0
@@ -178,19 +181,23 @@ def test_a_participant_brings_its_own_table(config_of, home, tmp_path):
 @pytest.mark.timeout(900)
 def test_the_launcher_runs_it(home, tmp_path):
     words = arguments("scripts/run", "my_task.py", home)
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "scripts.launcher.simulate"]
-        + ["--output-dir", str(tmp_path / "results"), *words],
+    command = [sys.executable, "-P", "-m", "scripts.launcher.simulate", *words]
+    process = subprocess.Popen(
+        [*command, "--output-dir", str(tmp_path / "results")],
         cwd=REPOSITORY,
-        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
-        check=False,
     )
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.terminate()  # it takes its processes with it
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, output
     shown, printed = (
-        re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", t) for t in (PAGE, done.stdout)
+        re.findall(r"round \d/2 \| central \S+ \S+ loss ([\d.]+)", text) for text in (PAGE, output)
     )
     assert len(shown) == 3
     assert list(map(float, printed)) == pytest.approx(list(map(float, shown)), rel=1e-2)

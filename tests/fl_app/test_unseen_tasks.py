@@ -29,6 +29,7 @@ def of(name: str) -> dict[str, Any]:
     return {"task": f"{OWN}:{name}"}
 
 
+@pytest.mark.slow
 @every_task
 def test_the_contract_accepts_it(name, capsys):
     assert contract.main(["task", f"{OWN}:{name}"]) == 0
@@ -55,6 +56,7 @@ def test_it_resumes_to_the_same_bits_in_any_order_of_arrival(name, config):
     assert digest(resumed) == digest(whole)
 
 
+@pytest.mark.slow
 @every_task
 def test_it_runs_under_masks_and_with_privacy(name, config):
     masked = config | of(name) | {"clip-norm": 1.0, "secure-aggregation": True}

@@ -175,8 +175,7 @@ def test_what_a_task_cannot_do_is_told(config, home, capsys, name, command, argu
 
     task = ["--task", f"{home}/sides.py:{name}"]
     assert command.main([str(run), *task, *arguments]) == 1
-    out, err = capsys.readouterr()
-    assert err.startswith(f"error: {told}")
+    assert capsys.readouterr().err.startswith(f"error: {told}")
 
 
 def test_own_data_that_is_not_here_is_asked_for(config, capsys):
