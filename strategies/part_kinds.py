@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from strategies.part_imports import import_part
+from strategies.part_imports import Catalogue
 
 Option = bool | int | float | str
 """What a run config can give for an option of a part."""
@@ -58,9 +58,7 @@ class Kind:
         words: Values of the key that are no parts: what they mean is not the registry's affair.
         registered_in: A module that registers further names when it is imported.
         laws: The module whose `LAWS` a part has to obey, if it has a contract.
-        catalogue: "module:attribute" of a mapping of further names, such as those of a library. It
-            is imported when a name is asked for that is none of `names`; they are suggested, and
-            not listed.
+        catalogue: Further names, looked up after `names`; they are suggested, and not listed.
     """
 
     key: str
@@ -70,7 +68,7 @@ class Kind:
     words: tuple[str, ...] = ()
     registered_in: str | None = None
     laws: str | None = None
-    catalogue: str | None = None
+    catalogue: Catalogue | None = None
 
     def entry(self, name: str) -> Entry:
         """Return what a name stands for; `KeyError` if there is no such name."""
@@ -84,10 +82,7 @@ class Kind:
     @property
     def further(self) -> Mapping[str, Target]:
         """The names of the catalogue, and what they stand for."""
-        if self.catalogue is None:
-            return {}
-        found: Mapping[str, Target] = import_part(self.catalogue)
-        return found
+        return {} if self.catalogue is None else self.catalogue.parts
 
 
 KINDS: dict[str, Kind] = {}

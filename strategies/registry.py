@@ -118,15 +118,10 @@ def facts_of(kind: str, text: str) -> frozenset[str]:
 
 
 def open_options(kind: str, text: str) -> frozenset[str]:
-    """Return the parameters of a part that what the run config says leaves open.
-
-    Raises:
-        PartError: If there is no such part.
-    """
+    """Return the parameters of a part that what the run config says of it leaves open."""
     spec = PartSpec.parse(kind, text)
     part = _load(spec, _entry(spec))
-    names = inspect.signature(part).parameters if callable(part) else {}
-    return frozenset(names) - set(spec.options)
+    return frozenset(inspect.signature(part).parameters) - set(spec.options)
 
 
 def find_part(
@@ -196,11 +191,10 @@ def _entry(spec: PartSpec) -> Entry:
         return Entry(spec.name)
     if spec.name in kind.words:
         raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')
-    known = [*kind.words, *kind.names]
-    further = f" and {len(kind.further)} of {kind.catalogue}" if kind.catalogue else ""
+    known = [*kind.words, *kind.names, *([kind.catalogue.what] if kind.catalogue else [])]
     raise PartError(
         f'{spec.kind} = "{spec.name}" is not known; {suggestion(spec.kind, spec.name)}'
-        f"the names are {', '.join(known)}{further}, "
+        f"the names are {', '.join(known)}, "
         "and one of your own is named by its import path, "
         '"my_package.my_module:MyPart", or its file, "/home/me/my_parts.py:MyPart"'
     )

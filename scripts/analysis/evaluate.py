@@ -15,13 +15,12 @@ from fl_app.core.paths import resolve_data_dir
 from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.data.datasets import load_dataset
 from fl_app.data.local_files.loader import load_examples
-from fl_app.data.local_files.schema import Agreement
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.results.reader import load_task_model, model_file, which_model
+from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
 from fl_app.tasks.task import Task
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
 from scripts.analysis.class_scores import ClassScores, class_scores, format_table, plot_confusion
-from scripts.analysis.preprocessing import preprocessing_of
 from strategies.registry import is_path
 
 
@@ -128,8 +127,7 @@ def _test_set(
 def _own_data(path: Path, file: Path, metadata: Mapping[str, str], model: nn.Module) -> TestSet:
     """Read somebody's own data as training read its own."""
     kind = preprocessing_of(file, metadata, model)
-    agreement = Agreement(kind.class_names, kind.image_shape)
-    examples = load_examples(path, agreement, kind.mean, kind.std)
+    examples = load_examples(path, kind.agreement, kind.mean, kind.std)
     return TestSet(str(path), examples, kind.class_names, outputs_may_exceed=True)
 
 

@@ -5,18 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
-
 from fl_app.core.errors import UserError
-from fl_app.data.tensor_dataset import normalise
 from fl_app.results.reader import load_model, model_file, which_model
-from fl_app.tasks.images.model_outputs import check_outputs
-from scripts.analysis.pictures import Invert, as_in_training
-from scripts.analysis.preprocessing import Preprocessing, preprocessing_of
-
-_TOP = 3
+from fl_app.tasks.images.pictures.prediction import classify
+from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for path in options.images:
         try:
-            _predict(path, model, preprocessing, options.invert)
+            print(classify(path, model.eval(), preprocessing, options.invert))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
@@ -61,29 +53,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "light border for them; other models know pictures as they are, and auto inverts none",
     )
     return parser.parse_args(arguments)
-
-
-def _predict(path: Path, model: nn.Module, kind: Preprocessing, invert: Invert) -> None:
-    pixels, notes = as_in_training(path, kind, invert)
-    try:
-        images = normalise(pixels[np.newaxis], kind.mean, kind.std)
-        with torch.inference_mode():
-            outputs = model.eval()(images)
-        check_outputs(outputs, 1, num_classes=1)
-        probabilities = outputs[0].exp()
-    except RuntimeError as error:
-        shape = "x".join(map(str, kind.image_shape))
-        raise UserError(f"the model does not take {shape} images: {error}") from error
-    if len(probabilities) < len(kind.class_names):
-        raise UserError(
-            f"the model knows {len(probabilities)} classes, its file names {len(kind.class_names)}"
-        )
-    best = probabilities[: len(kind.class_names)].topk(min(_TOP, len(kind.class_names)))
-    answers = ", ".join(
-        f"{kind.class_names[int(label)]} ({float(share):.1%})"
-        for share, label in zip(best.values, best.indices, strict=True)
-    )
-    print(f"{path}: {answers}" + (f"  [{'; '.join(notes)}]" if notes else ""))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 `describe_conversion` says which way that is; a saved model carries the sentence.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from fl_app.data.tensor_dataset import Batch, Collate, GreyExamples, ImageExamples, Indices
 
 Shape = tuple[int, int, int]
 
@@ -47,8 +50,9 @@ def convert_images(images: Tensor, shape: Shape) -> Tensor:
         images = grey.round().to(images.dtype) if _is_bytes(images) else grey
     elif channels == 3 and images.shape[-3] == 1:
         images = images.expand(*images.shape[:-3], 3, *images.shape[-2:])
-    covering = _covering(*images.shape[-2:], height, width)
-    if covering != tuple(images.shape[-2:]):
+    found_height, found_width = images.shape[-2:]
+    covering = _covering(found_height, found_width, height, width)
+    if covering != (found_height, found_width):
         images = transforms.resize(
             images.contiguous(), list(covering), InterpolationMode.BILINEAR, antialias=True
         )
@@ -68,6 +72,42 @@ def convert_array(images: npt.NDArray[Any], shape: Shape) -> npt.NDArray[Any]:
     if dtype == torch.float32:
         result.clamp_(0, 1)  # which rounding may have left
     return result.numpy()
+
+
+class ConvertedExamples:
+    """Labelled images that are converted as they are needed: all at once may be too many.
+
+    Attributes:
+        labels: int64 [N].
+    """
+
+    def __init__(self, examples: ImageExamples | GreyExamples, shape: Shape) -> None:
+        """Hold examples, not a copy of them."""
+        self._examples = examples
+        self._shape = shape
+        self.labels = examples.labels
+
+    def __len__(self) -> int:
+        """The number of examples N."""
+        return len(self._examples)
+
+    @property
+    def targets(self) -> Tensor:
+        """The classes, [N]."""
+        return self.labels
+
+    def select(self, indices: Indices) -> ImageExamples:
+        """Copy the examples at `indices`, converted; see `Examples.select`."""
+        chosen = self._examples.select(indices)
+        return ImageExamples(convert_images(chosen.images, self._shape), chosen.labels)
+
+    def batches(
+        self, order: Tensor | None, sizes: Sequence[int], collate: Collate, device: torch.device
+    ) -> Iterator[Batch]:
+        """Convert batch by batch; see `BatchedExamples.batches`."""
+        positions = torch.arange(len(self)) if order is None else order
+        for block in torch.split(positions, list(sizes)):
+            yield from self.select(block).batches(None, [len(block)], collate, device)
 
 
 def _covering(height: int, width: int, wanted_height: int, wanted_width: int) -> tuple[int, int]:
