@@ -99,10 +99,10 @@ def _told_anew() -> None:
 
 @pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
 def test_weights_of_a_file_are_taken_and_the_last_layer_is_begun_anew(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, name: str, flower_log: pytest.LogCaptureFixture
 ):
     path, state = saved(tmp_path / name, classes=1000)
-    with caplog.at_level(logging.INFO, "flwr"):
+    with flower_log.at_level(logging.INFO, "flwr"):
         model = initial_model(own(pretrained_weights=str(path)), seed=1)
         initial_model(own(pretrained_weights=str(path)), seed=1)
 
@@ -110,7 +110,7 @@ def test_weights_of_a_file_are_taken_and_the_last_layer_is_begun_anew(
     for tensor in found:
         expected = fresh if tensor.startswith("fc.") else state
         assert torch.equal(found[tensor], expected[tensor]), tensor
-    told = [r.getMessage() for r in caplog.records]
+    told = [r.getMessage() for r in flower_log.records]
     assert len(told) == 2  # weight and bias, once
     assert "fc.weight has shape [1000, 512], and the model needs [3, 512]" in told[0]
     assert "its last layer, fc, begins with random weights" in told[0]
