@@ -14,10 +14,11 @@ from fl_app.core.errors import UserError
 from fl_app.core.paths import resolve_data_dir
 from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.data.datasets import load_dataset
+from fl_app.data.local_files.conversion import ConvertedExamples
 from fl_app.data.local_files.loader import load_examples
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.results.reader import load_task_model, model_file, which_model
-from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
+from fl_app.tasks.images.pictures.preprocessing import CONVERSION, preprocessing_of
 from fl_app.tasks.task import Task
 from fl_app.training.local_training import Evaluation, evaluate, resolve_device
 from scripts.analysis.class_scores import ClassScores, class_scores, format_table, plot_confusion
@@ -76,7 +77,7 @@ class TestSet:
     """
 
     name: str
-    examples: ImageExamples
+    examples: ImageExamples | ConvertedExamples
     class_names: tuple[str, ...]
     outputs_may_exceed: bool
 
@@ -121,7 +122,11 @@ def _test_set(
         str(options.data_dir.expanduser().absolute()) if options.data_dir else ""
     )
     dataset = load_dataset(name, data_dir)
-    return TestSet(name, dataset.test, dataset.class_names, outputs_may_exceed=False)
+    examples: ImageExamples | ConvertedExamples = dataset.test
+    if CONVERSION in metadata:
+        shape = preprocessing_of(file, metadata, model).image_shape
+        examples = ConvertedExamples(dataset.test, shape)
+    return TestSet(name, examples, dataset.class_names, outputs_may_exceed=False)
 
 
 def _own_data(path: Path, file: Path, metadata: Mapping[str, str], model: nn.Module) -> TestSet:

@@ -135,5 +135,5 @@ def test_one_of_ones_own_is_named_by_its_path_and_checked(tmp_path: Path) -> Non
 
 
 def test_a_name_that_is_none_is_told(run_config: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="did you mean flip?"):
+    with pytest.raises(ConfigError, match=r"did you mean flip\?"):
         RunConfig.from_run_config(run_config | {"augmentation": "flop"})

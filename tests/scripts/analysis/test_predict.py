@@ -9,8 +9,8 @@ from fl_app.data.datasets import load_dataset
 from fl_app.results.reader import load_model
 from fl_app.tasks.images.pictures.files import read_image
 from fl_app.tasks.images.pictures.prediction import prepare
-from scripts.analysis.predict import main
 from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
+from scripts.analysis.predict import main
 from tests.fl_app.results.test_reader import METADATA, write_model
 from tests.support.local_run import run_app
 
