@@ -25,7 +25,10 @@ from fl_app.core.paths import new_run_directory, resolve_resume
 from fl_app.core.plugins import OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
-from fl_app.experiment.effects import settings_without_effect
+from fl_app.experiment.effects import (
+    central_score_of_local_parameters,
+    settings_without_effect,
+)
 from fl_app.experiment.run import AGREEMENT, Run
 from fl_app.experiment.settings import stop_settings, workflow_settings
 from fl_app.experiment.strategy import build_strategy, server_state
@@ -103,7 +106,11 @@ def _run_rounds(grid: Grid, context: Context, run: Run, resumed: Checkpoint | No
         run.continue_from(resumed)
     log(INFO, "results: %s", directory.path)
     run.write_start()
-    for line in settings_without_effect(config):
+    has_test = run.data.test is not None
+    for line in (
+        *settings_without_effect(config),
+        *central_score_of_local_parameters(config, run.model, has_test),
+    ):
         log(WARNING, "%s", line)
 
     stops = stop_settings(config, all_metrics(run.data.task))

@@ -3,10 +3,31 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Names of parts that come from elsewhere, such as the models of a library.
+
+    Attributes:
+        what: They in words, for messages.
+        path: "module:attribute" of a mapping from names to parts; it is imported when it is needed.
+    """
+
+    what: str
+    path: str
+
+    @property
+    def parts(self) -> Mapping[str, Callable[..., Any]]:
+        """The parts by name."""
+        found: Mapping[str, Callable[..., Any]] = import_part(self.path)
+        return found
 
 
 def import_part(path: str) -> Any:  # noqa: ANN401 - a class, a function or an object

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from strategies.part_imports import Catalogue
+
 Option = bool | int | float | str
 """What a run config can give for an option of a part."""
 
@@ -56,6 +58,7 @@ class Kind:
         words: Values of the key that are no parts: what they mean is not the registry's affair.
         registered_in: A module that registers further names when it is imported.
         laws: The module whose `LAWS` a part has to obey, if it has a contract.
+        catalogue: Further names, looked up after `names`; they are suggested, and not listed.
     """
 
     key: str
@@ -65,11 +68,21 @@ class Kind:
     words: tuple[str, ...] = ()
     registered_in: str | None = None
     laws: str | None = None
+    catalogue: Catalogue | None = None
 
     def entry(self, name: str) -> Entry:
         """Return what a name stands for; `KeyError` if there is no such name."""
-        target = self.names[name]
+        target = self.names[name] if name in self.names else self.further[name]
         return target if isinstance(target, Entry) else Entry(target)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a name stands for something."""
+        return name in self.names or (":" not in name and name in self.further)
+
+    @property
+    def further(self) -> Mapping[str, Target]:
+        """The names of the catalogue, and what they stand for."""
+        return {} if self.catalogue is None else self.catalogue.parts
 
 
 KINDS: dict[str, Kind] = {}
@@ -86,7 +99,8 @@ def suggestion(key: str, name: str) -> str:
         name: What was written.
     """
     kind = KINDS[key]
-    known = {_folded(other): other for other in reversed([*kind.words, *kind.names])}
+    all_names = [*kind.words, *kind.names, *kind.further]
+    known = {_folded(other): other for other in reversed(all_names)}
     for other in KINDS.values():
         same = [one for one in other.names if _folded(one) == _folded(name)]
         if same and _folded(name) not in known:

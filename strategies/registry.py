@@ -12,6 +12,7 @@ that the name is known or has the form of a path.
 """
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def keys_taken_by(kind: str, text: str) -> frozenset[str]:
 def known_name(kind: str, text: str) -> str | None:
     """Return the project's own name for the part, or `None` if it is the user's."""
     name = PartSpec.parse(kind, text).name
-    return name if name in KINDS[kind].names else None
+    return name if KINDS[kind].knows(name) else None
 
 
 def is_path(kind: str, text: str) -> bool:
@@ -119,6 +120,13 @@ def facts_of(kind: str, text: str) -> frozenset[str]:
     """Return the facts of `strategies.part_kinds` that hold for a part; none for the user's."""
     name = known_name(kind, text)
     return frozenset() if name is None else KINDS[kind].entry(name).facts
+
+
+def open_options(kind: str, text: str) -> frozenset[str]:
+    """Return the parameters of a part that what the run config says of it leaves open."""
+    spec = PartSpec.parse(kind, text)
+    part = _load(spec, _entry(spec))
+    return frozenset(inspect.signature(part).parameters) - set(spec.options)
 
 
 def find_part(
@@ -178,7 +186,7 @@ def _entry(spec: PartSpec) -> Entry:
     kind = KINDS[spec.kind]
     if spec.name not in kind.names and ":" not in spec.name and kind.registered_in:
         importlib.import_module(kind.registered_in)
-    if spec.name in kind.names:
+    if kind.knows(spec.name):
         return kind.entry(spec.name)
     module, _, attribute = spec.name.rpartition(":")
     if module and attribute.isidentifier():
@@ -188,7 +196,7 @@ def _entry(spec: PartSpec) -> Entry:
         return Entry(spec.name)
     if spec.name in kind.words:
         raise PartError(f'{spec.kind} = "{spec.name}" has a meaning of its own, and is no part')
-    known = [*kind.words, *kind.names]
+    known = [*kind.words, *kind.names, *([kind.catalogue.what] if kind.catalogue else [])]
     raise PartError(
         f'{spec.kind} = "{spec.name}" is not known; {suggestion(spec.kind, spec.name)}'
         f"the names are {', '.join(known)}, "

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fl_app.core.errors import ConfigError
+from strategies.part_imports import Catalogue
 from strategies.part_kinds import BY_LABEL, BY_POSITION, Entry, Kind, declare_kind
 from strategies.registry import PartError, build_part, known_name
 
@@ -13,6 +14,7 @@ OWN_DATA = "own"
 NATURAL = "natural"
 HONEST = "none"
 SGD = "sgd"
+NO_AUGMENTATION = "none"
 OWN_STRATEGY = "delta-fedavg"
 DEFAULT_TASK = "image-classification"
 
@@ -33,6 +35,10 @@ declare_kind(
                     "class_names": "class-names",
                     "image_mean": "image-mean",
                     "image_std": "image-std",
+                    "image_size": "image-size",
+                    "image_channels": "image-channels",
+                    "augmentation": "augmentation",
+                    "pretrained_weights": "pretrained-weights",
                 },
             ),
             "table": "fl_app.tasks.own_tables.table_task:TableTask",
@@ -53,6 +59,10 @@ declare_kind(
         offers=("forward", "state_dict"),
         names={"simple-cnn": "fl_app.tasks.images.simple_cnn:SimpleCNN"},
         registered_in="fl_app.models",
+        catalogue=Catalogue(
+            "torchvision's classification models, such as resnet18",
+            "fl_app.tasks.images.torchvision_models:CLASSIFIERS",
+        ),
     )
 )
 
@@ -79,6 +89,20 @@ declare_kind(
         names={
             "adamw": "fl_app.training.optimizers:adamw",
             "adam": "fl_app.training.optimizers:adam",
+        },
+    )
+)
+
+declare_kind(
+    Kind(
+        "augmentation",
+        offers=("__call__",),
+        called_with=("images", "generator"),
+        words=(NO_AUGMENTATION,),
+        names={
+            "flip": "fl_app.tasks.images.augmentation:flip",
+            "crop-flip": "fl_app.tasks.images.augmentation:crop_flip",
+            "trivial": "fl_app.tasks.images.augmentation:trivial",
         },
     )
 )

@@ -100,6 +100,19 @@ class IdxSource:
         return GreyExamples(images, int64_labels, self.mean, self.std)
 
 
+Form = tuple[int, tuple[int, int, int]]
+"""The number of classes of a data set, and the shape (C, H, W) of its images."""
+
+_FORMS: dict[str, Form] = dict.fromkeys(
+    (AUTO_DATA, "mnist", "fashion-mnist", "digits"), (10, (1, 28, 28))
+)
+
+
+def form_of(name: str) -> Form | None:
+    """Return the form of a data set without loading it; `None` for one of the user's."""
+    return _FORMS.get(name)
+
+
 MNIST = IdxSource("mnist", "MNIST", 0.1307, 0.3081, _DIGIT_CLASSES)
 FASHION_MNIST = IdxSource("fashion-mnist", "FashionMNIST", 0.2860, 0.3530, _FASHION_CLASSES)
 

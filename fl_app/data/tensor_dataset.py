@@ -192,6 +192,11 @@ class GreyExamples:
         """The number of examples N."""
         return len(self.labels)
 
+    @property
+    def targets(self) -> Tensor:
+        """The classes, [N]."""
+        return self.labels
+
     @cached_property
     def images(self) -> Tensor:
         """All images, float32 [N, 1, H, W], normalised."""

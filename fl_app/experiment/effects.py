@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from torch import nn
+
 from fl_app.core.plugins import OWN_DATA, SGD, is_own_strategy
 from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.combination import Facts, facts_about
+from fl_app.tasks.model.federated_model import local_tensors
 from strategies.flower_strategies import without_effect
 from strategies.registry import known_name
 
@@ -62,6 +65,27 @@ def settings_without_effect(config: RunConfig) -> list[str]:
         if settings[key] != DEFAULTS[key] and not needs.holds(config)
     ]
     return [*told, *_of_parts(facts_about(config))]
+
+
+def central_score_of_local_parameters(
+    config: RunConfig, model: nn.Module, has_test: bool
+) -> list[str]:
+    """Say so if the score that decides something is of parameters that the server does not have.
+
+    Args:
+        config: The run config.
+        model: With what stays with the participants; see `keep_local`.
+        has_test: Whether the server has a test set.
+    """
+    local = [held.names[0] for held in local_tensors(model)]
+    central = config.monitor == "central" or (config.monitor == "auto" and has_test)
+    if not local or not central:
+        return []
+    return [
+        f"{len(local)} tensors stay with the participants, such as {local[0]}; the server's "
+        "evaluation has their initial values, and decides what the best model is. Set "
+        "monitor = 'federated' to go by the participants' evaluation, which has their own"
+    ]
 
 
 def _of_parts(facts: Facts) -> Iterator[str]:

@@ -29,12 +29,13 @@ def check_before_start(config: RunConfig, import_own: bool = True) -> None:
     """
     settings = config.as_run_config()
     own = {key: DEFAULTS[key] for key in KINDS if is_path(key, settings[key])}
-    if own and not import_own:
+    if not import_own:
+        own["pretrained-weights"] = ""
         settings |= own
         config = RunConfig.from_run_config(settings)
     check_compatibility(config)
     with told_as_config_error():
-        for key in ("dataset", "partitioner"):  # to call them takes data
+        for key in ("dataset", "partitioner", "augmentation"):  # to call them takes data
             if settings[key] not in (DEFAULTS[key], *KINDS[key].words):
                 find_part(key, settings[key], settings)
         # An option that has a key is held to the range of the key.
@@ -85,6 +86,9 @@ def _check_model(config: RunConfig) -> None:
 
 def _of_model(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the settings that decide the model and what is measured of it."""
-    keys = ("task", "model", "local-parameters", "best-metric", "target", "target-accuracy")
+    keys = (
+        *("task", "model", "image-size", "image-channels", "pretrained-weights"),
+        *("local-parameters", "best-metric", "target", "target-accuracy"),
+    )
     own = [("dataset", settings["dataset"])] if settings["dataset"] == OWN_DATA else []
     return [(key, settings[key]) for key in keys] + own

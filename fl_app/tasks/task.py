@@ -60,10 +60,12 @@ class Task(ABC):
     Attributes:
         metrics: What is measured beside the loss, by name; the first decides what "best" means.
         evaluation_batch_size: Examples per batch of an evaluation.
+        num_classes: How many classes there are, where there are any and the task knows of itself.
     """
 
     metrics: Mapping[str, Metric] = MappingProxyType({})
     evaluation_batch_size = 500
+    num_classes: int | None = None
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -110,6 +112,19 @@ class Task(ABC):
         if isinstance(batch, Tensor):
             return (batch,)
         return tuple(batch) if isinstance(batch, list) else batch
+
+    def training_batches(
+        self, batches: Iterator[Batch], generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Return an epoch's batches as they are trained on; by default as they are.
+
+        The place to augment training data. Evaluation does not come here.
+
+        Args:
+            batches: Of one epoch, on the device of the training.
+            generator: Of this participant in this round; all randomness has to come from it.
+        """
+        return batches
 
     def is_federated(self, name: str) -> bool:
         """Tell whether a parameter or buffer of the model travels and is averaged.

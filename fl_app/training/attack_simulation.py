@@ -34,7 +34,8 @@ class Attacker:
         labels = task.partition_labels(examples)
         if labels is None:
             return examples
-        num_classes = getattr(model, "num_classes", None) or int(labels.max()) + 1
+        known = task.num_classes or getattr(model, "num_classes", None)
+        num_classes = known or int(labels.max()) + 1
         lies = self.adversary.poison_labels(labels, num_classes)
         return examples if lies is labels else task.with_labels(examples, lies)
 

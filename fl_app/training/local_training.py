@@ -160,6 +160,7 @@ def local_update(
         for epoch in range(settings.epochs):
             order = torch.randperm(len(examples), generator=generator)
             batches = examples.batches(order, sizes, task.collate, device)
+            batches = task.training_batches(batches, generator)
             sgd.train_epoch(batches, tally if epoch == settings.epochs - 1 else None)
     local_weights = get_weights(model)
     delta = [w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)]

@@ -54,6 +54,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--task", metavar="TASK", help="the agreed task, if not pictures: \"table(target='ill')\"")
     add("--class-names", type=_names, metavar="A,B,C", help="the agreed classes, in order")
     add("--image-shape", type=_shape, metavar="C,H,W", default=(1, 28, 28), help="1,28,28")
+    add("--image-size", type=int, metavar="N", default=0, help="as in the run config")
+    add("--image-channels", type=int, choices=(0, 1, 3), default=0, help="as in the run config")
     add("--holdout-fraction", type=float, metavar="X", default=0.2, help="without test data: 0.2")
     add("--thumbnails", type=_path, metavar="OUT.png", help="draw some of the data there")
     add("--superlink", metavar="HOST:PORT", help="the server to join")
@@ -67,6 +69,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--class-names and --thumbnails are for pictures, not for --task")
     if not options.data and (options.test_data or options.thumbnails or options.task):
         parser.error("--test-data, --thumbnails and --task need --data")
+    if options.image_size and not options.image_channels:
+        parser.error("--image-size needs --image-channels, 1 or 3, which the model takes")
     return options
 
 
@@ -136,11 +140,13 @@ def _data(options: argparse.Namespace) -> Iterable[Finding]:
     from fl_app.data.local_files.loader import OwnDataSpec
     from scripts.diagnostics.data import check_data
 
+    size, (channels, height, width) = options.image_size, options.image_shape
     spec = OwnDataSpec(
         data=options.data,
         test_data=options.test_data,
         class_names=options.class_names,
-        image_shape=options.image_shape,
+        image_shape=(options.image_channels or channels, size or height, size or width),
+        convert=bool(size or options.image_channels),
         mean=0.0,
         std=1.0,
         holdout_fraction=options.holdout_fraction,

@@ -58,7 +58,8 @@ def allowed_values(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "true, false"
     if kind := KINDS.get(str(field.alias)):
-        return ", ".join((*kind.words, *kind.names, "or the path of yours"))
+        further = () if kind.catalogue is None else (kind.catalogue.what,)
+        return ", ".join((*kind.words, *kind.names, *further, "or the path of yours"))
     if field.annotation is str:
         return "a text"
     bounds = ", ".join(_bounds(field))

@@ -24,7 +24,7 @@ class GruNet(nn.Module):
 class GruClassifier(Task):
     """Which way a walk of some length drifts."""
 
-    metrics = {"accuracy": ACCURACY}  # noqa: RUF012 - as the page has it
+    metrics = {"accuracy": ACCURACY}
 
     def __init__(self, width: int = 8):
         self.width = width
@@ -56,7 +56,7 @@ class GruClassifier(Task):
 class Regression(Task):
     """Several targets, with the share of the variance that is explained."""
 
-    metrics = {  # noqa: RUF012 - as the page has it
+    metrics = {
         "r2": Metric("higher", finish=lambda t, n: float(1 - t[0] / (t[2] - t[1] ** 2 / n))),
         "rmse": Metric("lower", finish=lambda t, n: float((t / n) ** 0.5)),
     }
@@ -126,7 +126,7 @@ class TiedNet(nn.Module):
 class NormedTied(Task):
     """Two inputs of integers; batch norm, tied weights and a frozen parameter."""
 
-    metrics = {"accuracy": ACCURACY}  # noqa: RUF012 - as the page has it
+    metrics = {"accuracy": ACCURACY}
 
     def build_model(self):
         return TiedNet()

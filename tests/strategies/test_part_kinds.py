@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from strategies.part_imports import Catalogue
 from strategies.part_kinds import KINDS, WEIGHTED_MEAN, Entry, Kind, declare_kind
 from strategies.registry import (
     build_part,
@@ -12,6 +13,7 @@ from strategies.registry import (
     facts_of,
     is_path,
     known_name,
+    open_options,
     register,
 )
 from tests.strategies.own_parts import refusal
@@ -74,6 +76,28 @@ def test_facts_are_those_of_the_entry_and_nobodys_elses(toys: Kind, own: Path):
 def test_a_kind_is_declared_once():
     with pytest.raises(ValueError, match="the kind codec is declared already"):
         declare_kind(KINDS["codec"])
+
+
+def test_names_of_a_catalogue_are_found_and_suggested_and_not_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "toy_catalogue.py").write_text("TOYS = {'large-toy': float, 'named': int}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    further = Catalogue("the toys of a library", "toy_catalogue:TOYS")
+    kind = Kind("many-toys", ("__class__",), {"named": dict}, catalogue=further)
+    monkeypatch.setitem(KINDS, "many-toys", kind)
+
+    assert known_name("many-toys", "large-toy") == "large-toy"
+    assert build_part("many-toys", "large-toy") == 0.0
+    assert build_part("many-toys", "named") == {}  # the kind's own names come first
+    assert not is_path("many-toys", "large-toy")
+    told = refusal("many-toys", "larg-toy")
+    assert "did you mean large-toy? the names are named, the toys of a library" in told
+
+
+def test_what_a_text_leaves_open_of_a_part_is_told(toys: Kind):
+    assert open_options("toy", "scaled") == {"number", "by"}
+    assert open_options("toy", "scaled(by=2)") == {"number"}
 
 
 def test_names_that_a_module_registers_are_found_when_they_are_asked_for(tmp_path, monkeypatch):

@@ -44,6 +44,11 @@ class TrainingKeys(Keys):
         "simple-cnn",
         "image-classification: what maps images to log-probabilities of classes.",
     )
+    pretrained_weights: str = key(
+        "",
+        "Absolute path of a state dict, .pth or .safetensors, that the image model begins with; a "
+        "last layer of another shape is begun anew. On every host.",
+    )
     dataset: str = key(
         "auto",
         "auto: what the task comes with; for images MNIST if it is there or can be fetched, else "
@@ -60,6 +65,19 @@ class TrainingKeys(Keys):
     )
     image_mean: float = key(0.5, "own images: subtracted from pixels in [0, 1].")
     image_std: float = key(0.5, "own images: pixels are divided by this, after that.", gt=0)
+    image_size: int = key(
+        0,
+        "Side in pixels of the square to which images of any size are resized and cropped; 0: as "
+        "the model says, and others are refused.",
+        ge=0,
+        le=4096,
+    )
+    image_channels: int = key(
+        0, "1: images are made grey; 3: colour; 0: as the model says.", ge=0, le=3
+    )
+    augmentation: str = key(
+        "none", "What happens to training images by chance, anew in every epoch."
+    )
     local_parameters: str = key(
         "",
         "Names of parameters and buffers that stay with each participant and are remembered "

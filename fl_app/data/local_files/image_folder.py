@@ -40,8 +40,8 @@ def read_image_folder(folder: Path, agreement: Agreement) -> LabelledImages:
         agreement: The classes, and the shape that every picture must have.
 
     Returns:
-        uint8 pictures, upright, not resized. The remarks count those that were of another kind
-        than the model's and could be converted without loss.
+        uint8 pictures, upright. The remarks count those that were of another kind than the
+        model's and were converted: without loss, unless the agreement has them all converted.
 
     Raises:
         DataError: If a folder is no agreed class, two are the same class, there is no picture,
@@ -59,7 +59,7 @@ def read_pictures(folder: Path, files: Files, agreement: Agreement) -> LabelledI
     conversions: Counter[str] = Counter()
     for index, (path, _) in enumerate(files):
         try:
-            picture = read_picture(path, agreement.image_shape)
+            picture = read_picture(path, agreement.image_shape, agreement.convert)
         except DataError as error:
             faults.append(str(error))
             continue
@@ -73,8 +73,9 @@ def read_pictures(folder: Path, files: Files, agreement: Agreement) -> LabelledI
         more = len(faults) - _SHOWN_FAULTS
         rest = f"\n  - and {more} more" if more > 0 else ""
         raise DataError(f"{len(faults)} files below {folder} cannot be used:\n{shown}{rest}")
+    how = "converted as agreed" if agreement.convert else "converted without loss"
     remarks = tuple(
-        f"{folder}: converted without loss: {conversion}, {count} of {len(files)} pictures"
+        f"{folder}: {how}: {conversion}, {count} of {len(files)} pictures"
         for conversion, count in sorted(conversions.items())
     )
     return LabelledImages(images, np.array([label for _, label in files], np.int64), remarks)

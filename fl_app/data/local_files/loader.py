@@ -10,6 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import torch
 from fl_app.core.errors import DataError
 from fl_app.data.local_data import LocalData
 from fl_app.data.local_files.cache import PictureCache, cache_key
+from fl_app.data.local_files.conversion import describe_conversion
 from fl_app.data.local_files.image_folder import list_pictures, read_image_folder, read_pictures
 from fl_app.data.local_files.npz import find_idx_files, read_idx_pair, read_npz
 from fl_app.data.local_files.schema import Agreement, LabelledImages
@@ -44,6 +46,8 @@ class OwnDataSpec:
         holdout_fraction: Share of `data` held out without `test_data`, in [0, 1).
         seed: Of the hold-out.
         participant: Name of the participant; also decides the hold-out.
+        convert: Whether images of any size, grey or colour, are brought into `image_shape`; else
+            those of another are refused.
     """
 
     data: Path
@@ -55,6 +59,7 @@ class OwnDataSpec:
     holdout_fraction: float
     seed: int
     participant: str
+    convert: bool = False
 
 
 def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> LocalData[ImageExamples]:
@@ -75,7 +80,7 @@ def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> Local
         raise DataError(
             f"mean = {spec.mean} and std = {spec.std} must be finite, and std positive."
         )
-    agreement = Agreement(spec.class_names, spec.image_shape)
+    agreement = Agreement(spec.class_names, spec.image_shape, spec.convert)
     if spec.test_data is None:
         share = HoldOut(spec.holdout_fraction, spec.seed, spec.participant)
         data, (train, test) = _read_divided(spec.data, agreement, share, cache)
@@ -132,7 +137,11 @@ def _read_cached(
     folder: Path, agreement: Agreement, share: HoldOut, cache: PictureCache
 ) -> tuple[LabelledImages, tuple[IntArray, IntArray]]:
     """Read a folder of pictures, or what was kept of it if not a file has changed."""
-    how = {"agreement": asdict(agreement), "hold-out": asdict(share)}
+    how: dict[str, Any] = {"agreement": asdict(agreement), "hold-out": asdict(share)}
+    if agreement.convert:
+        from torchvision import __version__ as torchvision_version
+
+        how["conversion"] = [describe_conversion(agreement.image_shape), torchvision_version]
     files = list_pictures(folder, agreement)
     key = cache_key(files, how)
     kept = None if key is None else cache.load(folder, key, _KEPT)

@@ -1,5 +1,6 @@
 """Read labelled images from arrays: NumPy's .npz, and MNIST's IDX files."""
 
+import math
 import re
 import zipfile
 import zlib
@@ -12,17 +13,19 @@ from numpy.lib import format as npy
 
 from fl_app.core.errors import DataError
 from fl_app.data.idx import read_images, read_labels
+from fl_app.data.local_files.array_labels import labelled_images
+from fl_app.data.local_files.conversion import convert_array
 from fl_app.data.local_files.schema import (
     Agreement,
     LabelledImages,
     describe_shape,
-    folder_name,
     listing,
-    same_class,
+    resizing_advice,
 )
 
 _IDX_NAME = re.compile(r".+[-._](images|labels)[-._]idx[13][-._]ubyte(\.gz)?", re.IGNORECASE)
 _SAVE = "Save it with numpy.savez(path, images=..., labels=...)."
+_CHANNELS = (1, 3)  # that are converted
 # Longest name of a class in an .npz, in bytes; labels are read before they can be checked.
 _LONGEST_LABEL = 4096
 
@@ -36,10 +39,10 @@ def read_npz(path: Path, agreement: Agreement) -> LabelledImages:
         path: `images` is [N, H, W], [N, H, W, C] or [N, C, H, W], uint8 0 to 255 or a float
             type 0 to 1; `labels` is [N], the names of the classes or numbers, which are positions
             in the class names, or the names themselves where all of these are numbers.
-        agreement: The classes, and the shape of the images.
+        agreement: The classes, and the shape of the images, into which they may be converted.
 
     Returns:
-        The images as [N, C, H, W] in the type they were stored in.
+        The images as [N, C, H, W] in the type they were stored in; converted, in uint8 or float32.
 
     Raises:
         DataError: If the file is no such file, or something in it does not fit; shapes and
@@ -60,10 +63,10 @@ def read_npz(path: Path, agreement: Agreement) -> LabelledImages:
         raise DataError(f"{path} cannot be unpacked ({error}). {_SAVE}") from error
     if images.ndim == 3:
         images = images[:, np.newaxis]
-    elif images.shape[1:] != agreement.image_shape:
+    elif _channels_last(images.shape, agreement):
         images = images.transpose(0, 3, 1, 2)
     _check_range(path, images)
-    return _labelled(path, images, labels, agreement)
+    return _converted(path, labelled_images(path, images, labels, agreement), agreement)
 
 
 def find_idx_files(folder: Path) -> list[Path]:
@@ -104,7 +107,8 @@ def read_idx_pair(folder: Path, agreement: Agreement) -> LabelledImages:
     _check_shape(images_files[0], images.shape, agreement)
     _check_counts(folder, len(images), len(labels))
     agreement.refuse_if_too_large(folder, len(images))
-    return _labelled(labels_files[0], images[:, np.newaxis], labels, agreement)
+    labelled = labelled_images(labels_files[0], images[:, np.newaxis], labels, agreement)
+    return _converted(images_files[0], labelled, agreement)
 
 
 def _read_headers(path: Path) -> dict[str, Header]:
@@ -143,11 +147,17 @@ def _check_headers(path: Path, images: Header, labels: Header, agreement: Agreem
         raise DataError(f"{path}: labels has shape {label_shape}; it must be one label per image.")
     _check_shape(path, image_shape, agreement)
     _check_counts(path, image_shape[0], label_shape[0])
-    agreement.refuse_if_too_large(path, image_shape[0])
+    raw = math.prod(image_shape) * image_type.itemsize if agreement.convert else 0
+    agreement.refuse_if_too_large(path, image_shape[0], raw)
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], agreement: Agreement) -> None:
+    if shape[:1] == (0,):
+        raise DataError(f"{path} holds no images. At least two are needed.")
     channels, height, width = agreement.image_shape
+    if agreement.convert:
+        _check_convertible(path, shape)
+        return
     allowed: list[tuple[int, ...]] = [(channels, height, width), (height, width, channels)]
     if channels == 1:
         allowed.append((height, width))
@@ -155,10 +165,33 @@ def _check_shape(path: Path, shape: tuple[int, ...], agreement: Agreement) -> No
         layouts = " or ".join(str(("N", *layout)).replace("'", "") for layout in allowed)
         raise DataError(
             f"{path} has images of shape {shape}; it must be {layouts}, because the model takes "
-            f"images {describe_shape(channels, height, width)}. Convert them before you start."
+            f"images {describe_shape(channels, height, width)}. {resizing_advice(height, width)}"
         )
-    if shape[0] == 0:
-        raise DataError(f"{path} holds no images. At least two are needed.")
+
+
+def _check_convertible(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse images of which it cannot be told which side is the channels."""
+    in_colour = len(shape) == 4 and (shape[1] in _CHANNELS) != (shape[3] in _CHANNELS)
+    if (len(shape) != 3 and not in_colour) or math.prod(shape) == 0:
+        raise DataError(
+            f"{path} has images of shape {shape}; it must be (N, height, width), or with 1 or 3 "
+            "channels (N, height, width, channels) or (N, channels, height, width)"
+        )
+
+
+def _channels_last(shape: tuple[int, ...], agreement: Agreement) -> bool:
+    return shape[3] in _CHANNELS if agreement.convert else shape[1:] != agreement.image_shape
+
+
+def _converted(path: Path, data: LabelledImages, agreement: Agreement) -> LabelledImages:
+    """Bring images into the agreed shape where that is agreed, and say so."""
+    found = data.images.shape[1:]
+    if not agreement.convert or found == agreement.image_shape:
+        return data
+    what = f"{describe_shape(*found)} to {describe_shape(*agreement.image_shape)}"
+    remark = f"{path}: converted as agreed: {what}, {len(data.labels)} images"
+    images = convert_array(data.images, agreement.image_shape)
+    return LabelledImages(images, data.labels, (*data.remarks, remark))
 
 
 def _check_counts(path: Path, images: int, labels: int) -> None:
@@ -182,50 +215,3 @@ def _check_range(path: Path, images: npt.NDArray[Any]) -> None:
             f"{path}: pixels of type {images.dtype} go from {low:g} to {high:g}; they must lie "
             "between 0 (black) and 1 (white). Do not standardise them: that is done here."
         )
-
-
-def _labelled(
-    path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], agreement: Agreement
-) -> LabelledImages:
-    """Turn labels, numbers or names, into positions in the class names."""
-    if labels.dtype.kind in "iu":
-        return _labelled_by_number(path, images, labels, agreement)
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
-    known = agreement.indices_by_name()
-    found, inverse = np.unique(labels, return_inverse=True)
-    names = [str(name) for name in found]
-    for name in names:
-        if folder_name(name) not in known:
-            raise agreement.unknown_class(name, f"{path}: the label {name!r}")
-    positions = np.array([known[folder_name(name)] for name in names], np.int64)[inverse]
-    remarks = []
-    if twice := same_class(names):
-        both = f"the labels {twice[0]!a} and {twice[1]!a}"
-        remarks.append(f"{path}: {both} are both read as the class {folder_name(twice[0])!r}")
-    return LabelledImages(images, positions, tuple(remarks))
-
-
-def _labelled_by_number(
-    path: Path, images: npt.NDArray[Any], labels: npt.NDArray[Any], agreement: Agreement
-) -> LabelledImages:
-    known = agreement.indices_by_number()
-    if known is None:
-        raise DataError(
-            f"{path}: its labels are numbers, and so are some of the agreed class names, so that "
-            "a label may mean a name or a place in the list. Save the names as labels, as text. "
-            f"{agreement.agreed}"
-        )
-    by_place = all(number == index for number, index in known.items())
-    found, inverse = np.unique(labels, return_inverse=True)
-    for label in map(int, found):
-        if label not in known:
-            allowed = f"numbers go from 0 to {len(known) - 1}"
-            if not by_place:
-                allowed = "as all class names are numbers, a label is the name of its class"
-            raise DataError(
-                f"{path}: the label {label} is not an agreed class; {allowed}. {agreement.agreed}"
-            )
-    positions = np.array([known[int(label)] for label in found], np.int64)[inverse]
-    remark = f"{path}: all class names are numbers, so each label is read as the name of its class"
-    return LabelledImages(images, positions, () if by_place else (remark,))

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.schema import describe_shape
+from fl_app.data.local_files.conversion import Shape, convert_images
+from fl_app.data.local_files.schema import describe_shape, resizing_advice
 
 # Not all that Pillow knows: to read EPS, for one, it starts another program.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -30,6 +32,9 @@ _FOUND = {
 }
 # Pillow's modes that are of a model's kind as they are.
 _OWN_MODES = {1: ("L", "1", "P"), 3: ("RGB", "P"), 4: ("RGBA",)}
+
+MOST_PIXELS = 50_000_000
+"""What is larger is not decoded."""
 
 # Pillow's packings of 16 bits a channel; "BGR;16" is three channels in 16 bits.
 _DEEP = re.compile(r"(?!BGR)\w+;16")
@@ -51,16 +56,17 @@ class Picture:
     conversion: str = ""
 
 
-def read_picture(path: Path, shape: tuple[int, int, int]) -> Picture:
+def read_picture(path: Path, shape: Shape, convert: bool = False) -> Picture:
     """Read one picture of exactly the wanted shape; nothing is decoded before that is known.
 
     A picture of another kind is converted if nothing of it is lost: grey for a model of colour,
     colour in which all pixels are grey for a model of grey, an alpha channel that is opaque
-    everywhere.
+    everywhere. With `convert` one of any size, grey or colour, is brought into the shape.
 
     Args:
         path: PNG, JPEG, BMP, GIF, TIFF, WebP or PPM.
         shape: (C, H, W); C is 1 (grey), 3 (red, green, blue) or 4 (with alpha).
+        convert: Whether it is converted; see `fl_app.data.local_files.conversion`.
 
     Raises:
         DataError: If it is no picture, is damaged, animated, transparent, of another size or
@@ -72,6 +78,8 @@ def read_picture(path: Path, shape: tuple[int, int, int]) -> Picture:
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 refuse_deep(image, path, shape[0])
+                if convert:
+                    return _converted(image, path, shape)
                 _check_size(image, path, shape)
                 return upright_pixels(image, path, shape[0])
     except UnidentifiedImageError:
@@ -98,8 +106,29 @@ def _check_size(image: Image.Image, path: Path, shape: tuple[int, int, int]) -> 
     if (found_width, found_height) != (width, height):
         raise DataError(
             f"{path} is {found_width} pixels wide and {found_height} high; the model takes "
-            f"pictures {width} wide and {height} high. Resize the pictures before you start."
+            f"pictures {width} wide and {height} high. {resizing_advice(height, width)}"
         )
+
+
+def _converted(image: Image.Image, path: Path, shape: Shape) -> Picture:
+    """Return a picture of any size, grey or colour, in a shape."""
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise DataError(
+            f"{path} is {width} pixels wide and {height} high; at most {MOST_PIXELS:,} pixels are "
+            "read. Make it smaller before you start."
+        )
+    grey = image.mode in ("L", "1", "LA")
+    upright = upright_pixels(image, path, 1 if grey else 3).pixels
+    pixels = convert_images(torch.from_numpy(np.array(upright)), shape).numpy()
+    done = []
+    if pixels.shape[1:] != upright.shape[1:]:
+        done.append(f"resized and cropped to {shape[2]}x{shape[1]}")
+    if grey and shape[0] == 3:
+        done.append("grey to red, green and blue")
+    if shape[0] == 1 and (upright != upright[:1]).any():
+        done.append("colour to grey")
+    return Picture(pixels, ", ".join(done))
 
 
 def refuse_deep(image: Image.Image, path: Path, channels: int) -> None:

@@ -39,10 +39,13 @@ class Agreement:
     Attributes:
         class_names: One per output of the model, in its order.
         image_shape: (C, H, W) that the model takes.
+        convert: Whether images of any size, grey or colour, are brought into that shape; else those
+            of another are refused.
     """
 
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
+    convert: bool = False
 
     def __post_init__(self) -> None:
         names = [folder_name(name) for name in self.class_names]
@@ -57,6 +60,10 @@ class Agreement:
             raise DataError(
                 f"The model's image shape {self.image_shape} must be three positive numbers: "
                 "channels, height, width"
+            )
+        if self.convert and self.image_shape[0] not in (1, 3):
+            raise DataError(
+                f"Images are converted to 1 channel or 3, and the model takes {self.image_shape[0]}"
             )
 
     @property
@@ -100,13 +107,18 @@ class Agreement:
         hint = f" Did you mean {by_fold[near[0]]!r}?" if near else ""
         return DataError(f"{what} is not an agreed class.{hint} {self.agreed}")
 
-    def refuse_if_too_large(self, path: Path, count: int) -> None:
+    def refuse_if_too_large(self, path: Path, count: int, raw_bytes: int = 0) -> None:
         """Refuse images whose float32 form would take more than half of this machine's memory.
+
+        Args:
+            path: Of the images, for the message.
+            count: How many there are.
+            raw_bytes: What they take before they are converted, all at once.
 
         Raises:
             DataError: If so; nothing has been read by then.
         """
-        needed = count * int(np.prod(self.image_shape, dtype=np.int64)) * 4
+        needed = count * int(np.prod(self.image_shape, dtype=np.int64)) * 4 + raw_bytes
         if needed > physical_memory() // 2:
             raise DataError(
                 f"{path} holds {count} images, which take {needed / 2**30:.1f} GiB in memory; "
@@ -142,6 +154,16 @@ def _number(name: str) -> int | None:
 def describe_shape(channels: int, height: int, width: int) -> str:
     """Say a shape in words, such as "28 pixels wide, 28 high, 1 channel"."""
     return f"{width} pixels wide, {height} high, {channels} channel{'s' * (channels != 1)}"
+
+
+def resizing_advice(height: int, width: int) -> str:
+    """Say what to do about images of another size than a model takes."""
+    if height != width:
+        return "Resize them before you start."
+    return (
+        f"Set image-size = {height} in the run config, and images of any size are resized and "
+        "cropped; or resize them before you start."
+    )
 
 
 def physical_memory() -> int:

@@ -1,7 +1,6 @@
 """Image classification, the default task: images in, log-probabilities of classes out."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -9,21 +8,28 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.core.errors import ConfigError
+from fl_app.core.errors import ConfigError, UserError
 from fl_app.core.metrics import ACCURACY
-from fl_app.core.plugins import OWN_DATA, told_as_config_error
-from fl_app.data.datasets import Dataset, load_dataset
+from fl_app.core.plugins import NO_AUGMENTATION, OWN_DATA, told_as_config_error
+from fl_app.data.datasets import Dataset, form_of, load_dataset
 from fl_app.data.local_data import LocalData, OwnSource
 from fl_app.data.local_files.cache import PictureCache
+from fl_app.data.local_files.conversion import ConvertedExamples, Shape
 from fl_app.data.local_files.loader import OwnDataSpec, load_own_data
-from fl_app.data.local_files.schema import same_class
 from fl_app.data.tensor_dataset import Batch, ImageExamples
+from fl_app.tasks.images.augmentation import augmented
 from fl_app.tasks.images.model_outputs import check_model, check_outputs
+from fl_app.tasks.images.own_images import agreed_class_names, agreed_shape
+from fl_app.tasks.images.pictures.prediction import classify
+from fl_app.tasks.images.pictures.preprocessing import (
+    Preprocessing,
+    preprocessing_metadata,
+    preprocessing_of,
+)
+from fl_app.tasks.images.pretrained import load_pretrained
 from fl_app.tasks.tally import Measures
 from fl_app.tasks.task import Task, TaskData
-from strategies.registry import find_part
-
-Shape = tuple[int, int, int]
+from strategies.registry import find_part, open_options
 
 _IMAGES_TO_TRY = 4
 
@@ -32,7 +38,8 @@ class ImageClassification(Task):
     """Images [N, C, H, W] in one of several classes.
 
     A model is an `nn.Module` that returns log-probabilities [N, classes]. Attributes `image_shape`
-    (C, H, W) and `num_classes` let data be checked against it.
+    (C, H, W) and `num_classes` let data be checked against it. What makes it is given the options
+    `num_classes`, `image_channels` and `image_size` where it has them.
     """
 
     metrics = MappingProxyType({"accuracy": ACCURACY})
@@ -44,6 +51,10 @@ class ImageClassification(Task):
         class_names: str = "",
         image_mean: float = 0.5,
         image_std: float = 0.5,
+        image_size: int = 0,
+        image_channels: int = 0,
+        augmentation: str = NO_AUGMENTATION,
+        pretrained_weights: str = "",
     ) -> None:
         """Set up; every option has a key of the run config.
 
@@ -53,29 +64,65 @@ class ImageClassification(Task):
             class_names: For own data, the names of the classes, separated by commas.
             image_mean: For own data, subtracted from pixels in [0, 1].
             image_std: For own data, divided by after that.
+            image_size: Height and width to which images are resized and cropped; 0 is the model's.
+            image_channels: 1 or 3, to which images are converted; 0 is the model's.
+            augmentation: A name or a path of what happens to training images by chance.
+            pretrained_weights: Path of weights that the model begins with, if any.
+
+        Raises:
+            ValueError: If there are no images of so many channels.
         """
+        if image_channels not in (0, 1, 3):
+            raise ValueError(f"image_channels = {image_channels} must be 1 (grey), 3 (colour) or 0")
         self._model = model
         self._dataset = dataset
         self._class_names = class_names
         self._mean, self._std = image_mean, image_std
-        self._data_classes: tuple[str, ...] = ()
+        self._size, self._channels = image_size, image_channels
+        self._augmentation = augmentation
+        self._pretrained = pretrained_weights
+        self._saved: Mapping[str, str] | None = None
+        # What a model is told depends on the options alone: participants build it too.
+        self._for_model = self._known_of_data()
+        self.num_classes = self._for_model["num_classes"] or None
 
     def build_model(self) -> nn.Module:
         """See `Task.build_model`."""
         with told_as_config_error():
             with torch.random.fork_rng(devices=[]):  # a user's file may draw numbers on import
-                make = find_part("model", self._model)
+                taken = open_options("model", self._model)
+                given = {k: known for k, known in self._for_model.items() if k in taken and known}
+                make = find_part("model", self._model, None, **given)
             model: nn.Module = make()
+        if self._pretrained:
+            load_pretrained(model, self._pretrained)
         return model
+
+    def _known_of_data(self) -> dict[str, int]:
+        """Return what a model may want to know, by the name of its option; 0 is unknown."""
+        classes, (channels, height, _) = form_of(self._dataset) or (0, (0, 0, 0))
+        if self._dataset == OWN_DATA and self._class_names.strip():
+            classes = len(self._class_names.split(","))
+        return {
+            "num_classes": classes,
+            "image_channels": self._channels or channels,
+            "image_size": self._size or height,
+        }
 
     def load_data(self, data_dir: Path) -> TaskData:
         """See `Task.load_data`."""
         dataset = load_dataset(self._dataset, data_dir)
-        names = self._data_classes = dataset.class_names
-        metadata = _metadata(
-            names, dataset.mean, dataset.std, _shape_of(dataset), dataset.light_on_dark
+        names, found = dataset.class_names, _shape_of(dataset)
+        self.num_classes = len(names)
+        shape = self._channels or found[0], self._size or found[1], self._size or found[2]
+        kind = Preprocessing(
+            dataset.mean, dataset.std, names, shape, dataset.light_on_dark, self._converts
         )
-        return TaskData(dataset.train, dataset.test, label_names=names, metadata=metadata)
+        metadata = preprocessing_metadata(kind)
+        if shape == found:
+            return TaskData(dataset.train, dataset.test, label_names=names, metadata=metadata)
+        train, test = (ConvertedExamples(d, shape) for d in (dataset.train, dataset.test))
+        return TaskData(train, test, label_names=names, metadata=metadata)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the mean negative log-likelihood, in nats."""
@@ -89,18 +136,28 @@ class ImageClassification(Task):
     def check_outputs(self, outputs: object, batch: Batch) -> None:
         """Refuse what is not log-probabilities [N, classes]."""
         labels = batch[-1]
-        check_outputs(outputs, len(labels), int(labels.max()) + 1)
+        check_outputs(outputs, len(labels), self.num_classes or int(labels.max()) + 1)
+
+    def training_batches(
+        self, batches: Iterator[Batch], generator: torch.Generator
+    ) -> Iterator[Batch]:
+        """Augment the images where that is asked for; see `Task.training_batches`."""
+        if self._augmentation == NO_AUGMENTATION:
+            return batches
+        return augmented(self._augmentation, batches, generator)
 
     def check_model(self, model: nn.Module, batch: Batch) -> None:
         """See `Task.check_model`."""
-        names = self.class_names(model) if self._dataset == OWN_DATA else self._data_classes
-        check_model(model, self._model, batch[0], len(names), self._dataset)
+        classes = self.num_classes or int(batch[-1].max()) + 1
+        check_model(model, self._model, batch[0], classes, self._dataset)
+        for _ in self.training_batches(iter([batch]), torch.Generator().manual_seed(0)):
+            pass
 
     def sample_batch(self) -> Batch:
         """Make images of the kind that participants with their own data have."""
         model = self.build_model()
         generator = torch.Generator().manual_seed(0)
-        images = torch.randn((_IMAGES_TO_TRY, *self.image_shape(model)), generator=generator)
+        images = torch.randn((_IMAGES_TO_TRY, *self._shape(model)), generator=generator)
         return images, torch.zeros(_IMAGES_TO_TRY, dtype=torch.int64)
 
     def load_own_data(self, source: OwnSource) -> LocalData[ImageExamples]:
@@ -109,13 +166,14 @@ class ImageClassification(Task):
         spec = OwnDataSpec(
             data=source.data,
             test_data=source.test_data,
-            class_names=self.class_names(model),
-            image_shape=self.image_shape(model),
+            class_names=agreed_class_names(self._class_names, model, self._model),
+            image_shape=self._shape(model),
             mean=self._mean,
             std=self._std,
             holdout_fraction=source.holdout_fraction,
             seed=source.seed,
             participant=source.participant,
+            convert=self._converts,
         )
         cache = None if source.cache_folder is None else PictureCache(source.cache_folder)
         return load_own_data(spec, cache)
@@ -128,74 +186,38 @@ class ImageClassification(Task):
                 "names that all participants' labels are to have"
             )
         model = self.build_model()
-        self.class_names(model)
-        self.image_shape(model)
+        agreed_class_names(self._class_names, model, self._model)
+        self._shape(model)
 
     def metadata(self) -> Mapping[str, str]:
         """Say what participants with their own data agreed on; see `Task.metadata`."""
         if self._dataset != OWN_DATA:
             return {}
         model = self.build_model()
-        return _metadata(self.class_names(model), self._mean, self._std, self.image_shape(model))
+        names, shape = agreed_class_names(self._class_names, model, self._model), self._shape(model)
+        kind = Preprocessing(self._mean, self._std, names, shape, False, self._converts)
+        return preprocessing_metadata(kind)
 
-    def class_names(self, model: nn.Module) -> tuple[str, ...]:
-        """Return the classes that participants with their own data agreed on, by label.
+    def restore(self, metadata: Mapping[str, str]) -> None:
+        """See `Task.restore`; the weights are those of the file."""
+        self._saved = metadata
+        self._pretrained = ""
+        if "task-settings" not in metadata:  # of a release whose models were told nothing
+            self._for_model = {}
 
-        Raises:
-            ConfigError: As `read_class_names` does, or if the model has fewer classes.
-        """
-        names = read_class_names(self._class_names)
-        num_classes = getattr(model, "num_classes", None)
-        if num_classes is not None and len(names) > num_classes:
-            raise ConfigError(
-                f"run config: class-names has {len(names)} names, the model {self._model} tells "
-                f"{num_classes} classes apart"
-            )
-        return names
+    def predict(self, model: nn.Module, source: str) -> Iterator[str]:
+        """Classify the picture at a path, of any size, grey or colour; see `Task.predict`."""
+        if self._saved is None:
+            raise UserError("the model says nothing of its images; take one that a run has saved")
+        kind = preprocessing_of("the model's file", self._saved, model)
+        yield classify(Path(source).expanduser().absolute(), model, kind)
 
-    def image_shape(self, model: nn.Module) -> Shape:
-        """Return the shape (C, H, W) of the images that the model takes.
+    def _shape(self, model: nn.Module) -> Shape:
+        return agreed_shape(model, self._model, self._size, self._channels)
 
-        Raises:
-            ConfigError: If it does not say.
-        """
-        shape = getattr(model, "image_shape", None)
-        if shape is None:
-            raise ConfigError(
-                f"run config: the model {self._model} has no image_shape (C, H, W), which "
-                "dataset = 'own' needs to check images against"
-            )
-        channels, height, width = shape
-        return channels, height, width
-
-
-def read_class_names(text: str) -> tuple[str, ...]:
-    """Return the class names of the run config, by label.
-
-    Raises:
-        ConfigError: If a name is empty or comes twice, or two stand for one folder.
-    """
-    names = tuple(name.strip() for name in text.split(","))
-    if "" in names or len(set(names)) < len(names):
-        raise ConfigError(f"run config: class-names = {text!r} has an empty name, or one twice")
-    if twice := same_class(names):
-        raise ConfigError(
-            f"run config: the class-names {twice[0]!a} and {twice[1]!a} stand for one folder of "
-            "pictures; make each unique"
-        )
-    return names
-
-
-def _metadata(
-    names: Sequence[str], mean: float, std: float, shape: Shape, light_on_dark: bool = False
-) -> dict[str, str]:
-    return {
-        "classes": json.dumps(list(names)),
-        "mean": repr(mean),
-        "std": repr(std),
-        "image-shape": json.dumps(list(shape)),
-        "light-on-dark": json.dumps(light_on_dark),
-    }
+    @property
+    def _converts(self) -> bool:
+        return bool(self._size or self._channels)
 
 
 def _shape_of(dataset: Dataset) -> Shape:

@@ -33,8 +33,8 @@ def check_model(
     declared = getattr(model, "image_shape", None)
     if declared is not None and tuple(declared) != shape:
         raise ModelError(
-            f"the model {name} takes images of {_dimensions(declared)} (its image_shape), the data "
-            f"set {data_name} has images of {_dimensions(shape)}; take another model or data set"
+            f"the model {name} takes images of {dimensions(declared)} (its image_shape), the data "
+            f"set {data_name} has images of {dimensions(shape)}; {_to_fit(tuple(declared))}"
         )
     training = model.training
     model.eval()
@@ -43,7 +43,7 @@ def check_model(
             outputs: object = model(images)
     except (RuntimeError, ValueError, TypeError, LookupError) as error:
         raise ModelError(
-            f"the model {name} fails on images of {_dimensions(shape)}, which the data set "
+            f"the model {name} fails on images of {dimensions(shape)}, which the data set "
             f"{data_name} has (channels x height x width): {type(error).__name__}: {error}"
         ) from error
     finally:
@@ -107,5 +107,14 @@ def _check_normalised(values: Tensor, model: str) -> None:
     )
 
 
-def _dimensions(shape: Sequence[int]) -> str:
+def dimensions(shape: Sequence[int]) -> str:
+    """Say a shape as in 1x28x28."""
     return "x".join(map(str, shape))
+
+
+def _to_fit(declared: tuple[int, ...]) -> str:
+    advice = "take another model or data set"
+    if len(declared) == 3 and declared[0] in (1, 3) and declared[1] == declared[2]:
+        convert = f"set image-size = {declared[1]} and image-channels = {declared[0]}"
+        return f"{convert} to convert them, or {advice}"
+    return advice

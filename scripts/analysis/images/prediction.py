@@ -3,17 +3,10 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import nn
 
-from fl_app.core.errors import UserError
-from fl_app.data.tensor_dataset import normalise
-from fl_app.tasks.images.model_outputs import check_outputs
-from scripts.analysis.pictures import Invert, as_in_training
-from scripts.analysis.preprocessing import Preprocessing, preprocessing_of
-
-_TOP = 3
+from fl_app.tasks.images.pictures.prediction import Invert, classify
+from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
 
 
 class PicturePrediction:
@@ -43,28 +36,4 @@ class PicturePrediction:
         Raises:
             UserError: If it cannot be read, or the model is not for such images.
         """
-        path = Path(source)
-        pixels, notes = as_in_training(path, self._kind, self._invert)
-        answers = _classify(self._model, pixels, self._kind)
-        yield f"{path}: {answers}" + (f"  [{'; '.join(notes)}]" if notes else "")
-
-
-def _classify(model: nn.Module, pixels: np.ndarray, kind: Preprocessing) -> str:
-    try:
-        images = normalise(pixels[np.newaxis], kind.mean, kind.std)
-        with torch.inference_mode():
-            outputs = model.eval()(images)
-        check_outputs(outputs, 1, num_classes=1)
-        probabilities = outputs[0].exp()
-    except RuntimeError as error:
-        shape = "x".join(map(str, kind.image_shape))
-        raise UserError(f"the model does not take {shape} images: {error}") from error
-    if len(probabilities) < len(kind.class_names):
-        raise UserError(
-            f"the model knows {len(probabilities)} classes, its file names {len(kind.class_names)}"
-        )
-    best = probabilities[: len(kind.class_names)].topk(min(_TOP, len(kind.class_names)))
-    return ", ".join(
-        f"{kind.class_names[int(label)]} ({float(share):.1%})"
-        for share, label in zip(best.values, best.indices, strict=True)
-    )
+        yield classify(Path(source), self._model.eval(), self._kind, self._invert)

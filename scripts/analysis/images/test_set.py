@@ -10,10 +10,11 @@ from fl_app.core.errors import UserError
 from fl_app.core.paths import resolve_data_dir
 from fl_app.core.plugins import OWN_DATA, told_as_config_error
 from fl_app.data.datasets import load_dataset
+from fl_app.data.local_files.conversion import ConvertedExamples
 from fl_app.data.local_files.loader import load_examples
-from fl_app.data.local_files.schema import Agreement
+from fl_app.data.tensor_dataset import ImageExamples
+from fl_app.tasks.images.pictures.preprocessing import CONVERSION, preprocessing_of
 from scripts.analysis.class_scores import Classes
-from scripts.analysis.preprocessing import preprocessing_of
 from scripts.analysis.test_set import TestSet
 from strategies.registry import is_path
 
@@ -46,15 +47,18 @@ def image_test_set(
         str(options.data_dir.expanduser().absolute()) if options.data_dir else ""
     )
     dataset = load_dataset(name, data_dir)
+    examples: ImageExamples | ConvertedExamples = dataset.test
+    if CONVERSION in metadata:
+        shape = preprocessing_of(file, metadata, model).image_shape
+        examples = ConvertedExamples(dataset.test, shape)
     classes_of = Classes(dataset.test.labels, dataset.class_names, outputs_may_exceed=False)
-    return TestSet(name, dataset.test, classes_of)
+    return TestSet(name, examples, classes_of)
 
 
 def _own_data(path: Path, file: Path, metadata: Mapping[str, str], model: nn.Module) -> TestSet:
     """Read somebody's own data as training read its own."""
     kind = preprocessing_of(file, metadata, model)
-    agreement = Agreement(kind.class_names, kind.image_shape)
-    examples = load_examples(path, agreement, kind.mean, kind.std)
+    examples = load_examples(path, kind.agreement, kind.mean, kind.std)
     classes = Classes(examples.labels, kind.class_names, outputs_may_exceed=True)
     return TestSet(str(path), examples, classes)
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from fl_app.client_app import app as client_app
 from fl_app.core.errors import ConfigError, ResumeError
-from fl_app.results.reader import load_task_model
+from fl_app.results.saved_model import load_task_model
 from fl_app.rounds.agreement import NoAgreementError
 from scripts.harness.in_process_grid import InProcessGrid
 from tests.fl_app.own_tables.hospitals import (

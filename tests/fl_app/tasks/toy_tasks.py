@@ -27,7 +27,8 @@ class SiteModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(1))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return (self.shared(inputs) + self.offset).squeeze(1)
+        line: Tensor = self.shared(inputs)
+        return (line + self.offset).squeeze(1)
 
 
 class Sites(Task):

@@ -39,7 +39,7 @@ def textbook(
             loss = F.nll_loss(model(DATA.images[batch]), DATA.labels[batch])
             for parameter, w_t in zip(parameters, start, strict=True):
                 loss = loss + mu / 2 * ((parameter - w_t) ** 2).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if clip:
                 torch.nn.utils.clip_grad_norm_(parameters, clip)
             optimizer.step()

@@ -16,10 +16,10 @@ from fl_app.client_app import app as client_app
 from fl_app.data.local_files.loader import load_examples
 from fl_app.data.local_files.schema import Agreement
 from fl_app.results.saved_model import load_model
+from fl_app.tasks.images.pictures.prediction import as_in_training
+from fl_app.tasks.images.pictures.preprocessing import Preprocessing, preprocessing_of
 from fl_app.tasks.registry import MODELS
 from scripts.analysis import evaluate, predict
-from scripts.analysis.pictures import as_in_training
-from scripts.analysis.preprocessing import Preprocessing, preprocessing_of
 from scripts.harness.in_process_grid import InProcessGrid
 from tests.support.local_run import run_on
 

@@ -7,9 +7,10 @@ from PIL import Image
 
 from fl_app.data.datasets import load_dataset
 from fl_app.results.saved_model import load_model
-from scripts.analysis.pictures import prepare, read_image
+from fl_app.tasks.images.pictures.files import read_image
+from fl_app.tasks.images.pictures.prediction import prepare
+from fl_app.tasks.images.pictures.preprocessing import preprocessing_of
 from scripts.analysis.predict import main
-from scripts.analysis.preprocessing import preprocessing_of
 from tests.fl_app.results.test_reader import METADATA, write_model
 from tests.support.local_run import run_app
 

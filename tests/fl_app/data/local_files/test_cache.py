@@ -37,9 +37,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: Callable[..., Picture] = picture.read_picture
     seen: list[Path] = []
 
-    def counting(path: Path, shape: tuple[int, int, int]) -> Picture:
+    def counting(path: Path, shape: tuple[int, int, int], convert: bool = False) -> Picture:
         seen.append(path)
-        return read(path, shape)
+        return read(path, shape, convert)
 
     monkeypatch.setattr(image_folder, "read_picture", counting)
     return seen
@@ -224,3 +224,16 @@ def test_what_has_just_been_changed_or_is_read_fast_is_not_kept(
     monkeypatch.setattr(cache_module, "_SETTLED_SECONDS", 3600.0)
     load_own_data(make_spec(folder), cache)
     assert kept(tmp_path) == []
+
+
+def test_pictures_kept_in_one_size_are_not_taken_for_another(
+    folder: Path, cache: PictureCache, decoded: list[Path]
+) -> None:
+    for shape, convert in (((1, SIZE, SIZE), False), ((3, 4, 4), True), ((1, 4, 4), True)):
+        decoded.clear()
+        local = load_own_data(make_spec(folder, image_shape=shape, convert=convert), cache)
+        assert local.train.images.shape[1:] == shape
+        assert len(decoded) == 16
+    decoded.clear()
+    load_own_data(make_spec(folder, image_shape=(1, 4, 4), convert=True), cache)
+    assert decoded == []
