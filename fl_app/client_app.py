@@ -33,7 +33,7 @@ from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
 from fl_app.training.attack_simulation import find_attacker
 from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
-from fl_app.training.local_training import (
+from fl_app.training.local.local_training import (
     Evaluation,
     LocalUpdate,
     cpu_threads,

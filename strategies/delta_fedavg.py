@@ -235,11 +235,8 @@ class DeltaFedAvg(FedAvg):
         sizes = self.num_evaluation_clients(client_manager.num_available())
         sampled = sample_clients(client_manager, *sizes, self.seed, server_round)
         parameters = self.parts.weights_message(GlobalWeights.decode(parameters))
-        own = [self.parts.instruction(participant_of(proxy)) for proxy in sampled]
-        return [
-            (proxy, EvaluateIns(parameters, {**config, **told}))
-            for proxy, told in zip(sampled, own, strict=True)
-        ]
+        own = [{**config, **self.parts.instruction(participant_of(proxy))} for proxy in sampled]
+        return [(p, EvaluateIns(parameters, told)) for p, told in zip(sampled, own, strict=True)]
 
     def aggregate_evaluate(
         self,

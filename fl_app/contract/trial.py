@@ -18,8 +18,8 @@ from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import initial_model
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task, TaskData
-from fl_app.training.local_training import LocalUpdate, local_update, widened
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.local_training import LocalUpdate, local_update, widened
+from fl_app.training.local.sgd import TrainingSettings
 from strategies.contract.laws import Build, CannotBeCheckedError
 
 EXAMPLES = 12

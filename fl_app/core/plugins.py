@@ -87,8 +87,8 @@ declare_kind(
         called_with=("parameters", "learning_rate", "weight_decay"),
         words=(SGD,),
         names={
-            "adamw": "fl_app.training.optimizers:adamw",
-            "adam": "fl_app.training.optimizers:adam",
+            "adamw": "fl_app.training.local.optimizers:adamw",
+            "adam": "fl_app.training.local.optimizers:adam",
         },
     )
 )

@@ -28,7 +28,7 @@ from fl_app.messaging.replies import merged_metrics
 from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.server_data import ServerData
-from fl_app.training.local_training import evaluate, resolve_device
+from fl_app.training.local.local_training import evaluate, resolve_device
 from fl_app.training.settings import local_learning_rate, pipeline_settings, wire_codec
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays

@@ -12,7 +12,7 @@ from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, numpy_generator
 from fl_app.data.tensor_dataset import BatchedExamples
 from fl_app.tasks.task import Task
-from fl_app.training.local_training import LocalUpdate
+from fl_app.training.local.local_training import LocalUpdate
 from strategies.attacks import Adversary, Scene, draw_adversaries
 from strategies.core.client_update import Arrays
 

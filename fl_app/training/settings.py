@@ -5,8 +5,8 @@ from collections.abc import Callable
 from fl_app.core.plugins import SGD, part
 from fl_app.core.run_config import RunConfig
 from fl_app.privacy.noise_calibration import protection
-from fl_app.training.optimizers import LocalOptimizer
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.optimizers import LocalOptimizer
+from fl_app.training.local.sgd import TrainingSettings
 from fl_app.training.update_pipeline import PipelineSettings
 from strategies.compression.codec import Codec
 from strategies.compression.narrow_codec import NarrowCodec

@@ -20,9 +20,9 @@ from fl_app.tasks.model.federated_model import local_tensors, trainable_flags
 from fl_app.tasks.model.parameters import load_local, local_arrays
 from fl_app.tasks.task import Task
 from fl_app.training.client_state import ClientState
-from fl_app.training.gradient_correction import LocalCorrection
-from fl_app.training.local_training import LocalUpdate, local_update
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.gradient_correction import LocalCorrection
+from fl_app.training.local.local_training import LocalUpdate, local_update
+from fl_app.training.local.sgd import TrainingSettings
 from strategies.compression.codec import Codec
 from strategies.compression.error_feedback import encode_with_feedback
 from strategies.core.client_update import Arrays

@@ -15,7 +15,7 @@ from fl_app.core.errors import UserError
 from fl_app.results.saved_model import load_task_model, model_file, which_model
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.task import Task, all_metrics
-from fl_app.training.local_training import Evaluation, evaluate, resolve_device
+from fl_app.training.local.local_training import Evaluation, evaluate, resolve_device
 from scripts.analysis.class_scores import (
     Classes,
     ClassScores,

@@ -17,8 +17,8 @@ from fl_app.data.tensor_dataset import ImageExamples, normalise
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import build_model
-from fl_app.training.local_training import cpu_threads, evaluate, local_update
-from fl_app.training.sgd import Precision, TrainingSettings
+from fl_app.training.local.local_training import cpu_threads, evaluate, local_update
+from fl_app.training.local.sgd import Precision, TrainingSettings
 from scripts.benchmarks.table import Row, interleave, median_ratio, spread
 from scripts.harness.reference import TextbookCNN, train_locally
 

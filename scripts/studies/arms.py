@@ -16,7 +16,7 @@ from fl_app.core.seeding import training_generator
 from fl_app.tasks.client_data import LocalTask
 from fl_app.tasks.common_data import resolve_name
 from fl_app.tasks.model.parameters import get_weights
-from fl_app.training.local_training import cpu_threads, evaluate, local_update
+from fl_app.training.local.local_training import cpu_threads, evaluate, local_update
 from fl_app.training.settings import training_settings
 from scripts.harness.in_process_run import run_app
 

@@ -14,7 +14,7 @@ from fl_app.tasks.model.federated_model import keep_local
 from fl_app.tasks.model.parameters import load_local
 from fl_app.tasks.registry import MODELS, initial_model
 from fl_app.training.client_state import ClientStateStore
-from fl_app.training.local_training import evaluate
+from fl_app.training.local.local_training import evaluate
 from tests.fl_app.tasks.normalised_model import Normalised
 from tests.support.local_run import metrics, run_app
 

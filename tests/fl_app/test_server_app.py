@@ -13,7 +13,7 @@ from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import get_weights, set_weights
 from fl_app.tasks.registry import MODELS, build_model
-from fl_app.training.local_training import evaluate
+from fl_app.training.local.local_training import evaluate
 from scripts.repository import default_run_config
 from tests.support.linear_model import Linear
 from tests.support.local_run import digest, metrics, run_app, summary_of

@@ -17,7 +17,7 @@ from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.experiment.run import RunFailedError
 from fl_app.messaging.client_registry import QuorumError
 from fl_app.tasks.task import Task
-from fl_app.training.local_training import LocalUpdate, local_update
+from fl_app.training.local.local_training import LocalUpdate, local_update
 from scripts.harness.in_process_grid import Fault, InProcessGrid
 from tests.support.local_run import metrics, run_app, run_on, summary_of
 

@@ -8,7 +8,7 @@ from flwr.app import Message
 from torch import nn
 
 from fl_app.tasks.task import Task
-from fl_app.training.local_training import LocalUpdate, local_update
+from fl_app.training.local.local_training import LocalUpdate, local_update
 from tests.fl_app.privacy.private_run import Z, rows, watching
 from tests.support.local_run import run_app, run_on, summary_of
 

@@ -14,7 +14,7 @@ from fl_app.tasks.images.augmentation import crop_flip, flip, trivial
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.registry import initial_model
 from fl_app.tasks.task import ModelError
-from fl_app.training.local_training import evaluate
+from fl_app.training.local.local_training import evaluate
 from tests.support.local_run import digest, run_app
 
 NAMES = {"flip": flip, "crop-flip": crop_flip, "trivial": trivial}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from fl_app.tasks.images.convolution.pooled import pooled_convolution
-from fl_app.training.local_training import cpu_threads
+from fl_app.training.local.local_training import cpu_threads
 from tests.fl_app.tasks.convolutions import CASES, batch, gradients, is_compiled, textbook
 
 

@@ -9,8 +9,8 @@ from fl_app.core.metrics import finished
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.model.parameters import Arrays, get_weights
-from fl_app.training.local_training import LocalUpdate, local_update
-from fl_app.training.sgd import Precision, TrainingSettings
+from fl_app.training.local.local_training import LocalUpdate, local_update
+from fl_app.training.local.sgd import Precision, TrainingSettings
 
 TASK = ImageClassification()
 

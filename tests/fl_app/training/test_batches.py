@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.data.tensor_dataset import ImageExamples
-from fl_app.training.batches import batch_sizes
+from fl_app.training.local.batches import batch_sizes
 from tests.fl_app.training.softmax_training import TASK, Counting, bits, examples, fresh, train
 
 CPU = torch.device("cpu")

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.model.parameters import get_weights, set_weights
-from fl_app.training.gradient_correction import LocalCorrection, effective_steps
-from fl_app.training.local_training import local_update
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.gradient_correction import LocalCorrection, effective_steps
+from fl_app.training.local.local_training import local_update
+from fl_app.training.local.sgd import TrainingSettings
 from strategies.core.client_update import Arrays
 from tests.fl_app.training.softmax_training import TASK
 

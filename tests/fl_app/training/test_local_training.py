@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from fl_app.core.errors import ConfigError
 from fl_app.data import tensor_dataset
 from fl_app.tasks.model.parameters import get_weights
-from fl_app.training.local_training import LocalUpdate, evaluate, local_update
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.local_training import LocalUpdate, evaluate, local_update
+from fl_app.training.local.sgd import TrainingSettings
 from tests.fl_app.training.softmax_training import (
     TASK,
     Counting,

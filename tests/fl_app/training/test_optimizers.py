@@ -14,11 +14,11 @@ from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
 from fl_app.experiment.compatibility import check_compatibility
 from fl_app.tasks.model.parameters import get_weights
-from fl_app.training.gradient_correction import LocalCorrection
-from fl_app.training.local_training import local_update
-from fl_app.training.optimizers import LocalOptimizer, adam, adamw, clipped
+from fl_app.training.local.gradient_correction import LocalCorrection
+from fl_app.training.local.local_training import local_update
+from fl_app.training.local.optimizers import LocalOptimizer, adam, adamw, clipped
+from fl_app.training.local.sgd import TrainingSettings
 from fl_app.training.settings import training_settings
-from fl_app.training.sgd import TrainingSettings
 from strategies.core.client_update import Arrays
 from tests.fl_app.training.softmax_training import TASK, examples, fresh
 

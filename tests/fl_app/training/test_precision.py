@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
-from fl_app.training.local_training import evaluate, resolve_device
+from fl_app.training.local.local_training import evaluate, resolve_device
 from tests.fl_app.training.softmax_training import TASK, Softmax, bits, examples, fresh, train
 
 

@@ -8,7 +8,7 @@ COUNT_FAULTS = """
 import resource, torch
 from fl_app.training import local_training
 from fl_app.data.tensor_dataset import ImageExamples
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.sgd import TrainingSettings
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.registry import build_model

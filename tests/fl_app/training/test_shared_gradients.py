@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.tally import Tally
-from fl_app.training.gradient_correction import LocalCorrection
-from fl_app.training.sgd import LocalSgd, TrainingSettings
+from fl_app.training.local.gradient_correction import LocalCorrection
+from fl_app.training.local.sgd import LocalSgd, TrainingSettings
 from tests.fl_app.training.softmax_training import TASK
 from tests.fl_app.training.test_gradient_correction import assert_close, by_torch, trained
 

@@ -27,7 +27,7 @@ from fl_app.data.datasets import load_dataset
 from fl_app.server_app import app as server_app
 from fl_app.tasks.images.simple_cnn import SimpleCNN
 from fl_app.tasks.registry import MODELS, build_model, register_model
-from fl_app.training.local_training import cpu_threads
+from fl_app.training.local.local_training import cpu_threads
 from scripts.harness.in_process_grid import InProcessGrid
 from scripts.harness.reference import TextbookCNN, as_shard, reference_rounds
 from tests.support.exact_cnn import ExactCNN

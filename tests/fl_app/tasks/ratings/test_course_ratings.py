@@ -14,8 +14,8 @@ from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.ratings.course_ratings import LECTURERS, STUDENTS, CourseRatings, side_inputs
 from fl_app.tasks.registry import build_task, initial_model
-from fl_app.training.local_training import evaluate, local_update
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.local_training import evaluate, local_update
+from fl_app.training.local.sgd import TrainingSettings
 from scripts.harness.in_process_run import run_app
 from tests.fl_app.tasks.presets import preset
 

@@ -16,8 +16,8 @@ from fl_app.tasks.texts.character_model import CharacterModel
 from fl_app.tasks.texts.next_character import NextCharacter
 from fl_app.tasks.texts.own_text import OwnText
 from fl_app.tasks.texts.sequences import PADDING
-from fl_app.training.local_training import evaluate, local_update
-from fl_app.training.sgd import TrainingSettings
+from fl_app.training.local.local_training import evaluate, local_update
+from fl_app.training.local.sgd import TrainingSettings
 
 LETTERS = "abcdefgh"
 

@@ -19,9 +19,9 @@ from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task
-from fl_app.training.batches import batch_sizes
-from fl_app.training.gradient_correction import LocalCorrection, effective_steps
-from fl_app.training.sgd import LocalSgd, TrainingSettings, keep_freed_memory, seeded_layers
+from fl_app.training.local.batches import batch_sizes
+from fl_app.training.local.gradient_correction import LocalCorrection, effective_steps
+from fl_app.training.local.sgd import LocalSgd, TrainingSettings, keep_freed_memory, seeded_layers
 from strategies.core.bfloat16 import rounded
 from strategies.core.client_update import LOCAL_STEPS_KEY
 from strategies.core.vectors import euclidean_norm

@@ -17,8 +17,8 @@ from fl_app.tasks.checks import check_gradient, check_loss
 from fl_app.tasks.model.federated_model import trained_parameters
 from fl_app.tasks.tally import Tally
 from fl_app.tasks.task import Task
-from fl_app.training.gradient_correction import RoundCorrection, Tensors
-from fl_app.training.optimizers import LocalOptimizer, clipped
+from fl_app.training.local.gradient_correction import RoundCorrection, Tensors
+from fl_app.training.local.optimizers import LocalOptimizer, clipped
 
 Precision = Literal["float32", "bfloat16"]
 
