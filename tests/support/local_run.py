@@ -17,7 +17,8 @@ from typing import Any
 from fl_app.core import atomic_io
 from fl_app.privacy import run_privacy
 from fl_app.results import run_directory
-from fl_app.training import local_training, update_pipeline
+from fl_app.training import update_pipeline
+from fl_app.training.local import local_training
 from scripts.harness.in_process_run import run_app, run_on
 
 __all__ = ["POINTS", "die_at", "digest", "metrics", "run_app", "run_on", "summary_of"]

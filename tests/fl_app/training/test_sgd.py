@@ -6,7 +6,7 @@ import pytest
 
 COUNT_FAULTS = """
 import resource, torch
-from fl_app.training import local_training
+from fl_app.training.local import local_training
 from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.training.local.sgd import TrainingSettings
 from fl_app.tasks.model.parameters import get_weights
