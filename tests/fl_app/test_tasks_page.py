@@ -1,6 +1,5 @@
 """What docs/tasks.md says is done to the letter: its files, its commands, and what it promises."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -181,11 +180,10 @@ def test_a_participant_brings_its_own_table(config_of, home, tmp_path):
 @pytest.mark.timeout(900)
 def test_the_launcher_runs_it(home, tmp_path):
     words = arguments("scripts/run", "my_task.py", home)
-    command = [sys.executable, "-P", "-m", "scripts.launcher.simulate", *words]
+    command = [sys.executable, "-m", "scripts.launcher.simulate", *words]
     process = subprocess.Popen(
         [*command, "--output-dir", str(tmp_path / "results")],
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
