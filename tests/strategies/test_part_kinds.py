@@ -81,15 +81,17 @@ def test_a_kind_is_declared_once():
 def test_names_of_a_catalogue_are_found_and_suggested_and_not_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    (tmp_path / "toy_catalogue.py").write_text("TOYS = {'large-toy': float, 'named': int}\n")
+    (tmp_path / "toy_catalogue.py").write_text(
+        "def large():\n    return 'large'\n\nTOYS = {'large-toy': large, 'named': large}\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     further = Catalogue("the toys of a library", "toy_catalogue:TOYS")
-    kind = Kind("many-toys", ("__class__",), {"named": dict}, catalogue=further)
+    kind = Kind("many-toys", ("__class__",), {"named": lambda: "small"}, catalogue=further)
     monkeypatch.setitem(KINDS, "many-toys", kind)
 
     assert known_name("many-toys", "large-toy") == "large-toy"
-    assert build_part("many-toys", "large-toy") == 0.0
-    assert build_part("many-toys", "named") == {}  # the kind's own names come first
+    assert build_part("many-toys", "large-toy") == "large"
+    assert build_part("many-toys", "named") == "small"  # the kind's own names come first
     assert not is_path("many-toys", "large-toy")
     told = refusal("many-toys", "larg-toy")
     assert "did you mean large-toy? the names are named, the toys of a library" in told
