@@ -18,6 +18,7 @@ ORDER = (
     ("strategies.native", "strategies.part_imports"),
     ("strategies.part_kinds",),
     ("strategies.part_options",),
+    ("strategies.part_specs",),
     ("strategies.registry",),
     ("strategies.core",),
     (

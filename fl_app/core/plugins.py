@@ -7,7 +7,8 @@ from typing import Any
 from fl_app.core.errors import ConfigError
 from strategies.part_imports import Catalogue
 from strategies.part_kinds import BY_LABEL, BY_POSITION, Entry, Kind, declare_kind
-from strategies.registry import PartError, build_part, known_name
+from strategies.part_specs import PartError
+from strategies.registry import build_part, known_name
 
 AUTO_DATA = "auto"
 OWN_DATA = "own"

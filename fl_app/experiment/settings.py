@@ -7,7 +7,7 @@ from fl_app.callbacks.early_stopping import StopSettings
 from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import LOSS, Metric
 from fl_app.core.run_config import RunConfig
-from fl_app.rounds.round_loop import WorkflowSettings
+from fl_app.rounds.settings import WorkflowSettings
 from fl_app.secure_aggregation.settings import secure_settings
 from fl_app.tasks.server_data import ServerData
 

@@ -96,7 +96,8 @@ def load_task_model(
     """
     from fl_app.tasks.model.parameters import load_state, state_arrays
     from fl_app.tasks.registry import build_task, initial_model
-    from strategies.registry import PartError, keys_of_options, keys_taken_by
+    from strategies.part_specs import PartError
+    from strategies.registry import keys_of_options, keys_taken_by
 
     file = model_file(path, best)
     arrays, metadata = _read_tensors(file)

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_app.core.errors import ConfigError
+from fl_app.data.local_data import OwnSource
+
 _MOST_VALUES = 1 << 20
 _MOST_LETTERS = 1 << 24
 
@@ -122,3 +125,39 @@ def read_statistics(
     ):
         raise ValueError("the words of its statistics are not lists of names by topic")
     return Statistics(num_examples, sums, content)
+
+
+class AgreesBeforehand:
+    """What a task asks of its participants before round 1; by default nothing."""
+
+    def to_agree(self) -> Question | None:
+        """Say what participants have yet to agree on before there can be a model; `None`: nothing.
+
+        While there is something, the server asks everybody for `local_statistics`, lets `agree`
+        make a text of their sums, and gives that to `take_agreement`. A later question may build
+        on the answer to an earlier one: deviations on means.
+        """
+        return None
+
+    def local_statistics(self, source: OwnSource) -> Statistics:
+        """Answer `to_agree` from a participant's own training examples.
+
+        Raises:
+            UserError: As `load_own_data` does.
+        """
+        raise ConfigError(f"the task {type(self).__name__} asks for no statistics")
+
+    def agree(self, merged: Merged) -> str:
+        """Return what is agreed on, earlier answers included, of the sums over all participants.
+
+        Raises:
+            UserError: If nothing can be made of them.
+        """
+        raise ConfigError(f"the task {type(self).__name__} asks for no statistics")
+
+    def take_agreement(self, text: str) -> None:
+        """Take in what `agree` returned, here or elsewhere; before the model is built.
+
+        Raises:
+            UserError: If it is no such text.
+        """

@@ -22,7 +22,7 @@ from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import LOSS, LOSS_METRIC, Metric
 from fl_app.data.local_data import LocalData, OwnSource
 from fl_app.data.tensor_dataset import Batch, BatchedExamples, Examples, TensorExamples
-from fl_app.tasks.agreement import Merged, Question, Statistics
+from fl_app.tasks.agreement import AgreesBeforehand
 from fl_app.tasks.tally import Measures
 
 
@@ -52,7 +52,7 @@ class TaskData:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-class Task(ABC):
+class Task(AgreesBeforehand, ABC):
     """What is learned.
 
     A task is built anew for every message, so it must depend on its options alone.
@@ -149,14 +149,14 @@ class Task(ABC):
             )
         return type(examples)(*examples.tensors[:-1], torch.from_numpy(labels))
 
-    def check_outputs(self, outputs: Any, batch: Batch) -> None:  # noqa: ANN401, B027
+    def check_outputs(self, outputs: Any, batch: Batch) -> None:  # noqa: ANN401
         """Refuse what the model returned for a first batch if it is of no use.
 
         Raises:
             ModelError: Says what it is, and what it must be.
         """
 
-    def check_model(self, model: nn.Module, batch: Batch) -> None:  # noqa: B027
+    def check_model(self, model: nn.Module, batch: Batch) -> None:
         """Refuse a model that cannot work on a first batch, before a run begins.
 
         What `fl_app.tasks.checks` finds for any task is found after this.
@@ -197,43 +197,11 @@ class Task(ABC):
             "not say how to read a participant's own data (load_own_data)"
         )
 
-    def to_agree(self) -> Question | None:
-        """Say what participants have yet to agree on before there can be a model; `None`: nothing.
-
-        While there is something, the server asks everybody for `local_statistics`, lets `agree`
-        make a text of their sums, and gives that to `take_agreement`. A later question may build
-        on the answer to an earlier one: deviations on means.
-        """
-        return None
-
-    def local_statistics(self, source: OwnSource) -> Statistics:
-        """Answer `to_agree` from a participant's own training examples.
-
-        Raises:
-            UserError: As `load_own_data` does.
-        """
-        raise ConfigError(f"the task {type(self).__name__} asks for no statistics")
-
-    def agree(self, merged: Merged) -> str:
-        """Return what is agreed on, earlier answers included, of the sums over all participants.
-
-        Raises:
-            UserError: If nothing can be made of them.
-        """
-        raise ConfigError(f"the task {type(self).__name__} asks for no statistics")
-
-    def take_agreement(self, text: str) -> None:  # noqa: B027
-        """Take in what `agree` returned, here or elsewhere; before the model is built.
-
-        Raises:
-            UserError: If it is no such text.
-        """
-
     def metadata(self) -> Mapping[str, str]:
         """Return what a saved model must say of the task so that others can use it."""
         return {}
 
-    def restore(self, metadata: Mapping[str, str]) -> None:  # noqa: B027
+    def restore(self, metadata: Mapping[str, str]) -> None:
         """Take in what a saved model says, before its model is built; undoes `metadata`.
 
         Args:

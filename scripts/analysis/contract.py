@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import fl_app.core.plugins  # noqa: F401 - declares the kinds of the application
 from fl_app.core.errors import UserError
 from strategies.contract import CannotBeCheckedError, check_part, kinds_with_laws
-from strategies.registry import PartError
+from strategies.part_specs import PartError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

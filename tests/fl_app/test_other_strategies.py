@@ -11,7 +11,8 @@ from flwr.server.strategy import FedAdam, FedAvg, FedMedian, Krum
 from flwr.server.workflow import DefaultWorkflow
 
 from fl_app.client_app import app
-from fl_app.rounds.round_loop import FederatedWorkflow, WorkflowSettings
+from fl_app.rounds.round_loop import FederatedWorkflow
+from fl_app.rounds.settings import WorkflowSettings
 from scripts.harness.in_process_grid import InProcessGrid
 from strategies import DeltaFedAvg
 from tests.fl_app.linear_client import bits, initial, node

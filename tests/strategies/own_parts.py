@@ -2,8 +2,8 @@
 
 import pytest
 
+from strategies.part_specs import PartError
 from strategies.registry import (
-    PartError,
     build_part,
 )
 

@@ -12,7 +12,8 @@ from flwr.server.strategy import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
 from strategies import DeltaFedAvg
 from strategies.core.clients import SeededClientManager
 from strategies.flower_strategies import SeededStrategy
-from strategies.registry import PartError, build_part
+from strategies.part_specs import PartError
+from strategies.registry import build_part
 from tests.support.strategy_round import (
     W_T,
     Proxy,

@@ -13,7 +13,8 @@ from flwr.server.compat import LegacyContext
 from flwr.server.strategy import FedAvg
 
 from fl_app.results.records import RoundReport
-from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook, WorkflowSettings
+from fl_app.rounds.round_loop import FederatedWorkflow, RoundHook
+from fl_app.rounds.settings import WorkflowSettings
 from scripts.harness.in_process_grid import Fault, InProcessGrid
 from strategies import DeltaFedAvg
 from strategies.core.client_update import Arrays

@@ -14,7 +14,8 @@ from fl_app.core.run_config import RunConfig
 from fl_app.tasks.images import pretrained
 from fl_app.tasks.images.image_classification import ImageClassification
 from fl_app.tasks.registry import initial_model
-from strategies.registry import PartError, build_part, check_name, is_path
+from strategies.part_specs import PartError
+from strategies.registry import build_part, check_name, is_path
 
 
 def own(**options: object) -> ImageClassification:

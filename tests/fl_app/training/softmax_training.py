@@ -13,6 +13,7 @@ from fl_app.training.local.local_training import LocalUpdate, local_update
 from fl_app.training.local.sgd import Precision, TrainingSettings
 
 TASK = ImageClassification()
+TASK.num_classes = 3
 
 
 def accuracy_of(update: LocalUpdate) -> float:

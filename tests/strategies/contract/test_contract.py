@@ -8,7 +8,7 @@ import pytest
 from scripts.analysis import contract
 from strategies import part_kinds
 from strategies.contract import check_part, kinds_with_laws
-from strategies.registry import PartError
+from strategies.part_specs import PartError
 
 # Tasks, a kind of the application, are tried in tests/fl_app/contract.
 KINDS = [kind for kind in kinds_with_laws() if kind != "task"]

@@ -20,7 +20,7 @@ from fl_app.tasks.texts.shakespeare import Shakespeare
 from scripts.harness.in_process_run import run_app
 from scripts.launcher.run_config import PRESETS
 from scripts.repository import REPOSITORY, default_run_config
-from strategies.registry import PartSpec
+from strategies.part_specs import PartSpec
 from tests.fl_app.tasks.texts.small_plays import ROLES, run_settings, use_small_plays
 
 
