@@ -20,8 +20,7 @@ from typing import Any, TypeVar
 
 from strategies.part_imports import import_part
 from strategies.part_kinds import KINDS, Entry, Kind, Option, suggestion
-from strategies.part_options import option_fault
-from strategies.part_specs import PartError, PartSpec
+from strategies.part_specs import PartError, PartSpec, option_fault
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 

@@ -17,7 +17,6 @@ from scripts.repository import REPOSITORY
 ORDER = (
     ("strategies.native", "strategies.part_imports"),
     ("strategies.part_kinds",),
-    ("strategies.part_options",),
     ("strategies.part_specs",),
     ("strategies.registry",),
     ("strategies.core",),
