@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fl_app.core.errors import ResumeError
-from fl_app.core.run_config import MAY_CHANGE
+from fl_app.core.run_config import DEFAULTS, MAY_CHANGE
 from fl_app.results.digests import weights_digest
 from fl_app.results.records import RoundReport
 from fl_app.results.run_directory import RunDirectory
@@ -193,10 +193,14 @@ def run_identity(run_config: Mapping[str, Any], partition_sha256: str) -> dict[s
 def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     """Refuse to continue a run as another one.
 
+    A key of the run config that the checkpoint lacks is newer than it, and did not exist when the
+    run began: it went on as with the key's default.
+
     Raises:
         ResumeError: If something that decides the results differs; lists the differences.
     """
-    saved = checkpoint.identity
+    newer = {key: value for key, value in DEFAULTS.items() if key in identity}
+    saved = {**newer, **checkpoint.identity}
     differences = [
         f"{key} was {saved.get(key, 'not set')}, is {identity.get(key, 'not set')}"
         for key in sorted(saved.keys() | identity.keys())

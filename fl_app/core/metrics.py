@@ -21,6 +21,14 @@ LOSS = "loss"
 _LARGEST_SUM = 1 << 20
 """Numbers that a sum may have; what a participant sends is not believed to be larger."""
 
+_LONGEST_TEXT = 1 << 26
+"""Characters that a participant's sums may take together."""
+
+_LARGEST_WEIGHT = 2.0**53
+"""Up to here float64 counts exactly."""
+
+_NAME_SHOWN = 40  # characters
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -111,20 +119,26 @@ def decode(text: object) -> dict[str, Sum]:
     """Undo `encode`.
 
     Raises:
-        ValueError: If the text is not one, or a weight is negative or not finite.
+        ValueError: If the text is not one, or is longer than any participant's should be; or a
+            weight is negative, not finite, or larger than a count can be.
+        RecursionError: If it is nested too deeply.
     """
     sums = {}
     if not isinstance(text, str):
         raise ValueError(f"measures are {type(text).__name__}, not a text")
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"measures have {len(text)} characters, more than {_LONGEST_TEXT}")
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError("measures are no JSON object")
     for name, pair in content.items():
         try:
             total, weight = np.asarray(pair[0], np.float64), float(pair[1])
-        except (TypeError, LookupError, ValueError) as error:
-            raise ValueError(f"the measure {name} cannot be read: {error}") from error
-        if total.size > _LARGEST_SUM or not (math.isfinite(weight) and weight >= 0):
-            raise ValueError(f"the measure {name} has the weight {weight} for {total.size} values")
+        except (TypeError, LookupError, ValueError, OverflowError) as error:
+            shown = f"{name[:_NAME_SHOWN]!r} cannot be read: {type(error).__name__}"
+            raise ValueError(f"the measure {shown}") from error
+        if total.size > _LARGEST_SUM or not 0 <= weight <= _LARGEST_WEIGHT:
+            shown = f"{name[:_NAME_SHOWN]!r} has the weight {weight} for {total.size} values"
+            raise ValueError(f"the measure {shown}")
         sums[name] = Sum(total, weight)
     return sums

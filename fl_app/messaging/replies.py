@@ -1,7 +1,8 @@
 """What participants answer: decoded, and put in the words of the reports."""
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from logging import WARNING
 from typing import Any, TypeVar
@@ -104,30 +105,52 @@ def describe_one(
 
 
 def evaluation_in(result: FitRes) -> EvaluateRes | None:
-    """Return the evaluation of the received model that came with a training's answer."""
+    """Return the evaluation of the received model that came with a training's answer.
+
+    Its loss is NaN where the participant says nothing of it that can be used.
+    """
     measures = result.metrics.get(RECEIVED_MEASURES_KEY)
     examples = result.metrics.get(RECEIVED_EXAMPLES_KEY)
     if not isinstance(measures, str) or not isinstance(examples, int):
         return None
-    return EvaluateRes(Status(Code.OK, ""), 0.0, examples, {MEASURES_KEY: measures})
+    loss = finished({}, sums_in(result.metrics, RECEIVED_MEASURES_KEY, {})).get(LOSS, math.nan)
+    return EvaluateRes(Status(Code.OK, ""), loss, examples, {MEASURES_KEY: measures})
 
 
 def sums_in(metrics: Mapping[str, Scalar], key: str, known: Mapping[str, Metric]) -> dict[str, Sum]:
-    """Return what a participant has measured; nothing where it says nothing, or nonsense.
+    """Return what a participant has measured, as far as its metrics can be worked out.
 
     Args:
-        metrics: What it sent.
+        metrics: What it sent; may be nonsense, which is logged.
         key: Where it stands.
         known: The task's metrics; others are not taken in.
     """
     if key not in metrics:
         return {}
+    name, found = str(metrics.get(PARTICIPANT_KEY, "?")), {}
     try:
         sums = decode(metrics[key])
     except (ValueError, RecursionError) as error:
-        log(WARNING, "%s of participant %s: %s", key, metrics.get(PARTICIPANT_KEY, "?"), error)
+        log(WARNING, "%s of participant %s: %s", key, name, error)
         return {}
-    return {name: one for name, one in sums.items() if name in known or name == LOSS}
+    for metric in sums.keys() & {*known, LOSS}:
+        if _finished_one(metric, sums[metric], known, f"{key} of participant {name}") is not None:
+            found[metric] = sums[metric]
+    return found
+
+
+def _finished_one(
+    name: str, one: Sum, known: Mapping[str, Metric], whose: str
+) -> dict[str, float] | None:
+    """Work out one metric; `None`, with a line in the log, where that fails.
+
+    A task's `finish` is written for sums of its own, and what it raises for others is anything.
+    """
+    try:
+        return finished(known, {name: one})
+    except Exception as error:
+        log(WARNING, "%s: %s cannot be worked out: %s", whose, name, type(error).__name__)
+        return None
 
 
 def merged_metrics(
@@ -135,17 +158,31 @@ def merged_metrics(
 ) -> dict[str, Scalar]:
     """Work out the metrics of all participants together, in the form that Flower's strategies take.
 
-    What does not fit with the others does not count, nor in training what is not finite.
+    What is not finite does not count, nor what has no weight, or another shape than the sums of
+    most participants.
 
     Args:
         key: Where the sums stand in what a participant sent.
         known: The task's metrics.
         replies: Pairs of number of examples and what a participant sent.
     """
-    merged: dict[str, Sum] = {}
+    by_name: dict[str, list[Sum]] = {}
     for _, metrics in replies:
         for name, one in sums_in(metrics, key, known).items():
-            if key == MEASURES_KEY or np.isfinite(one.total).all():
-                with suppress(ValueError):
-                    merged |= merge([{k: v for k, v in merged.items() if k == name}, {name: one}])
-    return dict(finished(known, merged))
+            if one.weight > 0 and np.isfinite(one.total).all():
+                by_name.setdefault(name, []).append(one)
+    values: dict[str, Scalar] = {}
+    for name in [*known, LOSS]:
+        if sums := by_name.get(name):
+            one = _merged_alike(name, sums)
+            values |= _finished_one(name, one, known, "all participants together") or {}
+    return values
+
+
+def _merged_alike(name: str, sums: Sequence[Sum]) -> Sum:
+    """Add up the sums that have the shape of most."""
+    [(shape, count)] = Counter(one.total.shape for one in sums).most_common(1)
+    if count < len(sums):
+        line = "%s: %s of %s participants sent sums of another shape, which do not count"
+        log(WARNING, line, name, len(sums) - count, len(sums))
+    return merge({name: one} for one in sums if one.total.shape == shape)[name]

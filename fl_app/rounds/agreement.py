@@ -137,7 +137,7 @@ def _collect(
 def _statistics(result: FitRes, question: Question) -> Statistics:
     arrays = decode_arrays(result.parameters.tensors)
     words = result.metrics.get(STATISTICS_KEY)
-    return read_statistics(result.num_examples, arrays, words, question.num_sums)
+    return read_statistics(result.num_examples, arrays, words, question)
 
 
 def _under_masks(

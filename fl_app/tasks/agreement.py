@@ -19,6 +19,8 @@ from fl_app.data.local_data import OwnSource
 
 _MOST_VALUES = 1 << 20
 _MOST_LETTERS = 1 << 24
+_LARGEST = 1e200
+"""Of a sum; those of any number of participants can be added, which those near 1e308 cannot."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class Question:
         num_sums: How many sums it takes, K.
         not_by_masks: What of it cannot be worked out under masks, where sums of bounded numbers are
             all that there is, and what to do; "" is nothing.
+        most_names: Names that a participant may tell of a topic; who tells more is not believed.
     """
 
     what: str
     num_sums: int
     not_by_masks: str = ""
+    most_names: int = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ def encode_words(words: Mapping[str, Sequence[str]]) -> str:
 
 
 def read_statistics(
-    num_examples: int, arrays: Sequence[NDArray[np.generic]], words: object, num_sums: int
+    num_examples: int, arrays: Sequence[NDArray[np.generic]], words: object, question: Question
 ) -> Statistics:
     """Check what a participant sent.
 
@@ -103,27 +107,33 @@ def read_statistics(
         num_examples: What it says it has.
         arrays: One array, [K].
         words: What `encode_words` wrote.
-        num_sums: K.
+        question: What it was asked; says K.
 
     Raises:
         ValueError: If it is something else; says what, without its values.
     """
+    num_sums = question.num_sums
     if num_examples <= 0:
         raise ValueError("its statistics are of no examples")
     if len(arrays) != 1 or arrays[0].shape != (num_sums,) or num_sums > _MOST_VALUES:
         shapes = ", ".join(str(list(array.shape)) for array in arrays)
         raise ValueError(f"its statistics have the shape {shapes or 'of nothing'}, not {num_sums}")
     sums = arrays[0].astype(np.float64)
-    if not np.isfinite(sums).all():
-        raise ValueError("its statistics are not finite")
+    if not (np.abs(sums) <= _LARGEST).all():
+        raise ValueError("its statistics are not finite, or too large to be sums of examples")
     if not isinstance(words, str) or len(words) > _MOST_LETTERS:
         raise ValueError("the words of its statistics are no text, or too many")
-    content = json.loads(words)
+    try:
+        content = json.loads(words)
+    except RecursionError as error:
+        raise ValueError("the words of its statistics are nested too deeply") from error
     if not isinstance(content, dict) or not all(
         isinstance(names, list) and all(isinstance(name, str) for name in names)
         for names in content.values()
     ):
         raise ValueError("the words of its statistics are not lists of names by topic")
+    if (most := max(map(len, content.values()), default=0)) > question.most_names:
+        raise ValueError(f"it tells {most} names of a topic, and {question.most_names} are allowed")
     return Statistics(num_examples, sums, content)
 
 

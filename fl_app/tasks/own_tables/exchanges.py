@@ -55,6 +55,7 @@ def question(agreement: TableAgreement, options: TableOptions) -> Question | Non
         _to_tell(agreement.without_deviations(options), names),
         2 * len(numbers),
         _to_tell_under_masks([name for name in numbers if name not in options.ranges], names),
+        MOST_CATEGORIES,
     )
 
 

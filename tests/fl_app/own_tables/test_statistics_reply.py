@@ -7,7 +7,7 @@ import pytest
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
-from fl_app.tasks.agreement import Statistics, encode_words, read_statistics
+from fl_app.tasks.agreement import Question, Statistics, encode_words, read_statistics
 from fl_app.tasks.client_data import LocalTask
 from fl_app.training.statistics_reply import local_statistics, statistics_reply
 from scripts.repository import default_run_config
@@ -30,7 +30,7 @@ MASKED = config(secure_aggregation=True, clip_norm=2.0)
 def test_in_the_clear_sums_and_names_are_told() -> None:
     told = Statistics(10, np.array([4.0, -3.0]), {"sex": ["m", "f"]})
     (sums,), count, words = statistics_reply(told, local(CONFIG))
-    read = read_statistics(count, [sums], words["statistics"], 2)
+    read = read_statistics(count, [sums], words["statistics"], Question("", 2))
     assert read.sums.tolist() == [4.0, -3.0]
     assert read.words == {"sex": ["f", "m"]}
 
@@ -79,9 +79,12 @@ def test_a_node_does_not_tell_what_its_run_config_promises_to_hide() -> None:
         (5, [np.zeros(2)], '{"sex": "m"}'),
         (5, [np.zeros(2)], '{"sex": [1]}'),
         (5, [np.zeros(2)], "[]"),
+        (5, [np.array([1.0, -1e308])], "{}"),  # two of these cannot be added
+        (5, [np.zeros(2)], "[" * 100_000),
+        (5, [np.zeros(2)], '{"sex": ["a", "b", "c", "d"]}'),
     ],
 )
 def test_the_server_takes_nothing_else(count: int, arrays: list[np.ndarray], words: object) -> None:
     assert encode_words({}) == "{}"
     with pytest.raises(ValueError):  # noqa: PT011 - JSON's own among them
-        read_statistics(count, arrays, words, 2)
+        read_statistics(count, arrays, words, Question("", 2, most_names=3))
