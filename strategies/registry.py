@@ -203,6 +203,9 @@ def _call(
         return make(**given, **options)
     except (TypeError, ValueError) as error:
         raise PartError(f'{spec.kind} = "{spec.name}": {error}') from error
+    except (LookupError, AttributeError, ArithmeticError, OSError, RuntimeError) as error:
+        told = f"it fails when it is built, by {type(error).__name__}: {error}"
+        raise PartError(f'{spec.kind} = "{spec.name}": {told}') from error
 
 
 def _check_options(spec: PartSpec, part: Callable[..., Any], first: int) -> None:

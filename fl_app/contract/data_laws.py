@@ -55,11 +55,7 @@ def has_data_of_one_form(build: Build, generator: np.random.Generator) -> None:
 def counts_its_labels_and_owners(build: Build, generator: np.random.Generator) -> None:
     """A partition needs one label, and one owner, for each example."""
     data, task = trial_of(build).data, trial_of(build).task
-    for part, examples, groups in (
-        ("train", data.train, data.train_groups),
-        ("test", data.test, data.test_groups),
-    ):
-        _demand_length(groups, f"{part}_groups", len(examples))
+    for part, examples in (("train", data.train), ("test", data.test)):
         labels = task.partition_labels(examples)
         _demand_length(labels, f"partition_labels of the {part} examples", len(examples))
         if labels is None or len(labels) == 0:

@@ -11,7 +11,7 @@ LAWS = (
     Law("training and test data have one form", data_laws.has_data_of_one_form),
     Law("each example has a label and an owner, or none", data_laws.counts_its_labels_and_owners),
     Law("what a saved model says is made of texts", data_laws.says_texts_of_itself),
-    Law("model, loss and metrics fit the data", loss_laws.fits_its_data),
+    Law("model, loss and metrics fit the data", loss_laws.fits_its_data, ends=True),
     Law("a sum and a weight for each metric", loss_laws.measures_what_it_names),
     Law("metrics merge: any batching gives the same", loss_laws.has_metrics_that_merge),
     Law("the loss merges by its weight", loss_laws.has_a_loss_that_merges),

@@ -14,6 +14,7 @@ from fl_app.core.metrics import LOSS, Sum
 from fl_app.core.paths import resolve_data_dir
 from fl_app.data.tensor_dataset import Batch, BatchedExamples
 from fl_app.tasks.checks import check_loss, check_measures
+from fl_app.tasks.common_data import check_data
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import initial_model
 from fl_app.tasks.tally import Tally
@@ -108,7 +109,7 @@ def begin(build: Build) -> Trial:
             f"{name} is no Task: derive the class from Task of fl_app.tasks.task"
         )
     try:
-        data = task.load_data(resolve_data_dir(""))
+        data = check_data(task, task.load_data(resolve_data_dir("")))
         initial_model(task, _SEED)
     except UserError as error:
         raise CannotBeCheckedError(str(error)) from error
@@ -117,11 +118,6 @@ def begin(build: Build) -> Trial:
             f"the task {name} cannot load its data or build its model: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if not isinstance(data, TaskData):
-        raise CannotBeCheckedError(
-            f"load_data of {name} gave a {type(data).__name__}; it must give a TaskData of "
-            "fl_app.tasks.task"
-        )
     if len(data.train) < 4:
         raise CannotBeCheckedError(
             f"load_data of {name} gave {len(data.train)} training examples; at least 4 are needed"

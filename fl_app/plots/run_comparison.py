@@ -133,7 +133,7 @@ def _panels(count: int, title: str) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(5.3 * count, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=_INK, fontsize=13)
-    return figure, list(figure.subplots(1, count))
+    return figure, list(figure.subplots(1, count, squeeze=False).flat)
 
 
 def _first_and_loss(metrics: Mapping[str, Metric]) -> list[str]:

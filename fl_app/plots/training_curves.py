@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from fl_app.core.metrics import Metric
 
 _MOST_BARS = 40
+_MOST_PANELS = 3  # side by side
 _INK = "#333333"
 _CENTRAL, _FEDERATED = "#1f5fa8", "#d9730d"
 
@@ -90,11 +91,16 @@ def plot_history(rounds: Sequence[int], curves: Sequence[Curves], path: Path, ti
     Raises:
         ValueError: If a sequence is not as long as `rounds`.
     """
-    figure = Figure(figsize=(5.5 * max(2, len(curves)), 4.4), layout="constrained")
+    rows = -(-len(curves) // _MOST_PANELS)
+    columns = -(-len(curves) // rows)
+    size = (5.5 * max(2, columns), 1 + 3.4 * rows)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=_INK, fontsize=13)
-    panels = np.atleast_1d(figure.subplots(1, len(curves)))
-    for axes, one in zip(panels, curves, strict=True):
+    panels = np.ravel(figure.subplots(rows, columns))
+    for unused in panels[len(curves) :]:
+        unused.set_visible(False)
+    for axes, one in zip(panels, curves, strict=False):
         _draw_curves(axes, rounds, one.central, one.federated)
         _focus(axes, one.metric.show)
         axes.set_title(_panel_title(one))

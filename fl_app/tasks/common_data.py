@@ -105,6 +105,45 @@ def parts_of(config: RunConfig, name: str) -> Parts:
     return _parts(config.task, _settings(config, name), data_dir, partition_spec(config))
 
 
+def check_data(task: Task, data: object) -> TaskData:
+    """Return what a task has loaded, if it is what it has to be.
+
+    Raises:
+        ConfigError: Says what it is instead, and what to give.
+    """
+    whose = f"load_data of {type(task).__name__}"
+    if not isinstance(data, TaskData):
+        raise ConfigError(
+            f"{whose} gave a {type(data).__name__}; it must give a TaskData of fl_app.tasks.task"
+        )
+    for part, examples, groups in (
+        ("train", data.train, data.train_groups),
+        ("test", data.test, data.test_groups),
+    ):
+        if not all(hasattr(examples, name) for name in ("__len__", "select", "batches")):
+            raise ConfigError(
+                f"{whose} gave a {type(examples).__name__} for {part}; it must be examples, such "
+                "as TensorExamples or ItemExamples of fl_app.data.tensor_dataset, of which there "
+                "may be none"
+            )
+        if groups is not None:
+            _check_groups(f"{whose}: {part}_groups", groups, len(examples))
+    return data
+
+
+def _check_groups(which: str, groups: object, count: int) -> None:
+    if not isinstance(groups, Sequence) or not all(isinstance(name, str) for name in groups):
+        raise ConfigError(
+            f"{which} is a {type(groups).__name__}; it must be a list of texts, the owner of each "
+            "example: write [str(owner) for owner in owners]"
+        )
+    if len(groups) != count:
+        raise ConfigError(
+            f"{which}: there are {len(groups)} for {count} examples; give one for each, in their "
+            "order"
+        )
+
+
 def training_parts(common: CommonData, spec: PartitionSpec) -> Sequence[NDArray[np.int64]]:
     """Return who holds which training examples, without the test examples."""
     if spec.name == NATURAL:
@@ -119,12 +158,7 @@ def _settings(config: RunConfig, name: str) -> Settings:
 @lru_cache(maxsize=2)
 def _load(text: str, settings: Settings, data_dir: Path) -> CommonData:
     task = build_task(text, dict(settings))
-    data = task.load_data(data_dir)
-    if not isinstance(data, TaskData):
-        raise ConfigError(
-            f'run config: task = "{text}": load_data gave a {type(data).__name__}; it must give a '
-            "TaskData of fl_app.tasks.task"
-        )
+    data = check_data(task, task.load_data(data_dir))
     return CommonData(
         task, data, task.partition_labels(data.train), task.partition_labels(data.test)
     )

@@ -12,7 +12,7 @@ from fl_app.core.plugins import NATURAL, OWN_DATA
 from fl_app.core.run_config import RunConfig
 from fl_app.data.partition import label_counts, partition_digest
 from fl_app.data.tensor_dataset import Batch, BatchedExamples
-from fl_app.tasks.checks import check_task
+from fl_app.tasks.checks import check_metrics, check_task
 from fl_app.tasks.common_data import (
     CommonData,
     load_common_data,
@@ -115,6 +115,7 @@ def check_model_fits(config: RunConfig, data: ServerData) -> None:
     Raises:
         ModelError: If it cannot be trained on them; says what differs and what to change.
     """
+    check_metrics(data.task)
     batch = data.task.sample_batch() if data.test is None else _first(data.task, data.test)
     if batch is None:
         return

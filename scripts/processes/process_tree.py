@@ -48,8 +48,7 @@ def watch_over(launch_id: str, folder: Path) -> None:
 
     The watchdog waits for the end of a pipe that only the caller holds open, then ends what is
     left of the launch and removes its folder: nothing, normally. It is not a descendant of the
-    caller, whose own clean-up must not end it. Call this before `adopt_orphans`, and before
-    there are threads.
+    caller, whose own clean-up must not end it. Call this before `adopt_orphans`.
 
     Args:
         launch_id: See `find_processes`.
@@ -64,8 +63,7 @@ def watch_over(launch_id: str, folder: Path) -> None:
     if os.fork():
         os._exit(0)
     try:
-        os.close(_write_end)
-        _stand_apart()
+        _stand_apart(read_end)
         while os.read(read_end, 1):
             pass
         end_processes(launch_id, grace=1.0)
@@ -74,8 +72,14 @@ def watch_over(launch_id: str, folder: Path) -> None:
         os._exit(0)
 
 
-def _stand_apart() -> None:
-    """Leave the session, its signals and its terminal."""
+def _stand_apart(kept: int) -> None:
+    """Leave the session, its signals, its terminal, and every open file but one.
+
+    A thread of the caller may be starting a process right now: it reads a pipe to the end, which
+    would not come while a copy of the other end is open here.
+    """
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
     os.setsid()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(signum, signal.SIG_IGN)

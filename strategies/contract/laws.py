@@ -34,11 +34,14 @@ class Law:
         check: Raises `BrokenLawError` if a part does not obey it, for data drawn from a generator.
         needed: Whether a run relies on it. The others are good to know: which robust or private
             parts, for instance, give up on purpose.
+        ends: Whether the laws after it are not tried where it is broken, since all of them would
+            tell the same.
     """
 
     says: str
     check: Callable[[Build, np.random.Generator], None]
     needed: bool = True
+    ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,12 @@ def check_part(kind: str, text: str, seed: int = 0) -> list[Verdict]:
     laws: Sequence[Law] = import_module(described.laws).LAWS
     build = partial(build_part, kind, text)
     build()
-    return [Verdict(law, _how_broken(law, build, seed)) for law in laws]
+    verdicts = []
+    for law in laws:
+        verdicts.append(Verdict(law, _how_broken(law, build, seed)))
+        if law.ends and verdicts[-1].broken is not None:
+            break
+    return verdicts
 
 
 def _how_broken(law: Law, build: Build, seed: int) -> str | None:

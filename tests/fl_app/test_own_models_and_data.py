@@ -21,9 +21,9 @@ def names_in(file: str) -> dict[str, Any]:
 
 
 def test_every_file_is_named_in_a_command_below_it():
-    assert set(FILES) == {"net.py", "stripes.py", "halves.py"}
+    assert set(FILES) == {"net.py", "stripes.py", "halves.py", "signs.py", "grain.py"}
     for file in FILES:
-        assert re.search(rf'scripts/run -c \'\w+="/home/me/{re.escape(file)}:', PAGE)
+        assert re.search(rf'scripts/run -c \'[\w-]+="/home/me/{re.escape(file)}:', PAGE)
 
 
 def test_the_model_returns_log_probabilities_of_the_classes_that_it_claims():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from fl_app.data.tensor_dataset import Batch, Collate, GreyExamples, ImageExamples, Indices
@@ -16,6 +17,8 @@ from fl_app.data.tensor_dataset import Batch, Collate, GreyExamples, ImageExampl
 Shape = tuple[int, int, int]
 
 _EXAMPLES_PER_STEP = 64
+_WHITE = np.uint16(65535)
+_PHOTOMETRIC = 262  # the tag of a TIFF that says whether white is 0
 
 
 def describe_conversion(shape: Shape) -> str:
@@ -23,9 +26,36 @@ def describe_conversion(shape: Shape) -> str:
     channels, height, width = shape
     colour = "colour to grey by luma (ITU-R 601)" if channels == 1 else "grey to equal channels"
     return (
-        f"upright; {colour}; resized until it covers {width}x{height} (bilinear, antialiased); "
-        f"centre crop to {width}x{height}"
+        f"16-bit grey divided by 257 and rounded; upright; {colour}; resized until it covers "
+        f"{width}x{height} (bilinear, antialiased); centre crop to {width}x{height}"
     )
+
+
+def packings(image: Image.Image) -> Iterator[tuple[Any, ...]]:
+    """Yield how Pillow is about to decode parts of a picture: first how pixels are packed."""
+    for *_, arguments in getattr(image, "tile", ()):
+        yield arguments if isinstance(arguments, tuple) else (arguments,)
+
+
+def is_grey_of_16_bits(image: Image.Image) -> bool:
+    """Tell whether a picture that is not decoded yet has one channel from 0 to 65535."""
+    if image.format == "PPM":
+        return image.mode == "I"  # whatever the maximum, Pillow scales it to 65535
+    # Those of 12 bits are read into 16, but only up to 4095.
+    return image.mode.startswith("I;16") and all(kind != "I;12" for kind, *_ in packings(image))
+
+
+def grey_of_16_bits(image: Image.Image) -> npt.NDArray[np.uint16]:
+    """Decode a picture that `is_grey_of_16_bits`, upright and with white as 65535, [H, W]."""
+    # Pillow inverts a TIFF in which white is 0 if it has 8 bits, and not if it has 16.
+    white_is_zero = image.format == "TIFF" and image.getexif().get(_PHOTOMETRIC) == 0
+    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)
+    return _WHITE - values if white_is_zero else values
+
+
+def to_8_bits(values: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.uint8]:
+    """Scale 0 to 65535 to 0 to 255: divided by 257 and rounded, so that white stays white."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def convert_images(images: Tensor, shape: Shape) -> Tensor:

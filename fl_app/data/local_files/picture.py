@@ -12,8 +12,20 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.conversion import Shape, convert_images
-from fl_app.data.local_files.schema import describe_shape, resizing_advice
+from fl_app.data.local_files.conversion import (
+    Shape,
+    convert_images,
+    grey_of_16_bits,
+    is_grey_of_16_bits,
+    packings,
+    to_8_bits,
+)
+from fl_app.data.local_files.schema import (
+    CONVERT_FIRST,
+    depth_advice,
+    describe_shape,
+    resizing_advice,
+)
 
 # Not all that Pillow knows: to read EPS, for one, it starts another program.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -61,7 +73,8 @@ def read_picture(path: Path, shape: Shape, convert: bool = False) -> Picture:
 
     A picture of another kind is converted if nothing of it is lost: grey for a model of colour,
     colour in which all pixels are grey for a model of grey, an alpha channel that is opaque
-    everywhere. With `convert` one of any size, grey or colour, is brought into the shape.
+    everywhere. With `convert` one of any size, grey of 8 or 16 bits or colour of 8, is brought into
+    the shape.
 
     Args:
         path: PNG, JPEG, BMP, GIF, TIFF, WebP or PPM.
@@ -77,9 +90,10 @@ def read_picture(path: Path, shape: Shape, convert: bool = False) -> Picture:
             # A bomb is of the wrong size, and that is what it is refused for.
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                refuse_deep(image, path, shape[0])
                 if convert:
                     return _converted(image, path, shape)
+                advice = depth_advice(*shape[1:]) if is_grey_of_16_bits(image) else CONVERT_FIRST
+                refuse_deep(image, path, shape[0], advice)
                 _check_size(image, path, shape)
                 return upright_pixels(image, path, shape[0])
     except UnidentifiedImageError:
@@ -118,10 +132,16 @@ def _converted(image: Image.Image, path: Path, shape: Shape) -> Picture:
             f"{path} is {width} pixels wide and {height} high; at most {MOST_PIXELS:,} pixels are "
             "read. Make it smaller before you start."
         )
-    grey = image.mode in ("L", "1", "LA")
-    upright = upright_pixels(image, path, 1 if grey else 3).pixels
-    pixels = convert_images(torch.from_numpy(np.array(upright)), shape).numpy()
     done = []
+    grey = image.mode in ("L", "1", "LA")
+    if is_grey_of_16_bits(image):
+        grey = True
+        upright, how = _grey_in_8_bits(image, path)
+        done.append(how)
+    else:
+        refuse_deep(image, path, shape[0])
+        upright = upright_pixels(image, path, 1 if grey else 3).pixels
+    pixels = convert_images(torch.from_numpy(np.array(upright)), shape).numpy()
     if pixels.shape[1:] != upright.shape[1:]:
         done.append(f"resized and cropped to {shape[2]}x{shape[1]}")
     if grey and shape[0] == 3:
@@ -131,7 +151,17 @@ def _converted(image: Image.Image, path: Path, shape: Shape) -> Picture:
     return Picture(pixels, ", ".join(done))
 
 
-def refuse_deep(image: Image.Image, path: Path, channels: int) -> None:
+def _grey_in_8_bits(image: Image.Image, path: Path) -> tuple[Bytes, str]:
+    """Return a picture of 16-bit grey, upright and scaled, uint8 [1, H, W]; and say so."""
+    _refuse_frames(image, path)
+    values = grey_of_16_bits(image)
+    if (values == image.info.get("transparency", -1)).any():
+        raise _transparent(path)
+    dark = " (all of it below a quarter of white)" if values.max() < 2**14 else ""
+    return to_8_bits(values)[np.newaxis], f"16 bits to 8, divided by 257{dark}"
+
+
+def refuse_deep(image: Image.Image, path: Path, channels: int, advice: str = CONVERT_FIRST) -> None:
     """Refuse a picture of which decoding drops bits: Pillow reads colour of 16 bits as of 8.
 
     Args:
@@ -139,16 +169,15 @@ def refuse_deep(image: Image.Image, path: Path, channels: int) -> None:
             are packed, and for PPM the maximum.
         path: Of its file, for messages.
         channels: Of the model, likewise.
+        advice: What to do about it, likewise.
 
     Raises:
         DataError: If a channel has more than 8 bits.
     """
-    tiles = getattr(image, "tile", ())
-    arguments = (arg if isinstance(arg, tuple) else (arg,) for *_, arg in tiles)
-    for packing, *rest in arguments:
+    for packing, *rest in packings(image):
         most = rest[0] if image.format == "PPM" and rest else 0
         if _DEEP.match(str(packing)) or (isinstance(most, int) and most > 255):
-            raise _wrong_kind(image, path, channels, deep=True)
+            raise _wrong_kind(image, path, channels, advice, deep=True)
 
 
 def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
@@ -163,8 +192,7 @@ def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
         DataError: If it has several frames, is transparent where the model has no alpha, or
             something of it would be lost.
     """
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise DataError(f"{path} has several frames; save the one that you mean as a picture.")
+    _refuse_frames(image, path)
     if image.mode not in _FOUND or channels not in KINDS:
         raise _wrong_kind(image, path, channels)
     alpha = image.has_transparency_data
@@ -179,7 +207,7 @@ def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
         pixels = np.asarray(upright.convert("RGB"))
     if alpha and channels != 4:
         if (pixels[..., 3] != 255).any():
-            raise DataError(f"{path} has transparent parts; save it on a plain background.")
+            raise _transparent(path)
         pixels = pixels[..., :3]
     if channels == 1:
         if (pixels != pixels[..., :1]).any():
@@ -191,7 +219,22 @@ def upright_pixels(image: Image.Image, path: Path, channels: int) -> Picture:
     )
 
 
-def _wrong_kind(image: Image.Image, path: Path, channels: int, deep: bool = False) -> DataError:
+def _refuse_frames(image: Image.Image, path: Path) -> None:
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise DataError(f"{path} has several frames; save the one that you mean as a picture.")
+
+
+def _transparent(path: Path) -> DataError:
+    return DataError(f"{path} has transparent parts; save it on a plain background.")
+
+
+def _wrong_kind(
+    image: Image.Image,
+    path: Path,
+    channels: int,
+    advice: str = CONVERT_FIRST,
+    deep: bool = False,
+) -> DataError:
     bands = len(image.getbands())
     found = f"{bands} channel{'s' * (bands != 1)} (Pillow's mode {image.mode})"
     if image.mode.startswith(("I", "F")) or deep:
@@ -201,6 +244,5 @@ def _wrong_kind(image: Image.Image, path: Path, channels: int, deep: bool = Fals
     wanted = f"{channels} channel{'s' * (channels != 1)}"
     kind = f" ({KINDS[channels]})" if channels in KINDS else ""
     return DataError(
-        f"{path} has {found}; the model takes pictures of {wanted}{kind} with 8 bits each. "
-        "Convert the pictures before you start."
+        f"{path} has {found}; the model takes pictures of {wanted}{kind} with 8 bits each. {advice}"
     )

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from fl_app.core.errors import DataError
 
+CONVERT_FIRST = "Convert the pictures before you start."
+
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(?:\.0*)?")
 
 
@@ -163,6 +165,16 @@ def resizing_advice(height: int, width: int) -> str:
     return (
         f"Set image-size = {height} in the run config, and images of any size are resized and "
         "cropped; or resize them before you start."
+    )
+
+
+def depth_advice(height: int, width: int) -> str:
+    """Say what to do about grey pictures of 16 bits."""
+    if height != width:
+        return CONVERT_FIRST
+    return (
+        f"Set image-size = {height} in the run config, and grey of 16 bits is scaled to 8 bits; or "
+        "convert the pictures before you start."
     )
 
 

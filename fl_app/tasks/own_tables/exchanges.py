@@ -203,6 +203,15 @@ def _with_columns(merged: Merged, agreement: TableAgreement) -> TableAgreement:
     common = {name for name, count in said.items() if count == merged.num_participants}
     if left_out := sorted(set(said) - common):
         log(WARNING, "columns that not all participants have are not used: %s", left_out)
+    if both := sorted(common & set(numeric) & set(categorical)):
+        log(
+            WARNING,
+            "columns that hold numbers at some participants and texts at others count as "
+            "categories for all: %s; a single cell that is no number makes a column one of texts. "
+            "Where they are numbers, name all columns by numeric='...' and categorical='...'; "
+            "such a cell is then refused by its participant, with its row",
+            both,
+        )
     texts = sorted(common & set(categorical))
     values = sorted(common & set(numeric) - set(categorical))
     if not texts and not values:

@@ -29,6 +29,7 @@ from fl_app.tasks.own_tables.options import (
 from fl_app.tasks.own_tables.perceptron import Perceptron
 from fl_app.tasks.own_tables.rows import LabelledRows, divide, labelled_rows
 from fl_app.tasks.own_tables.table_agreement import TableAgreement
+from fl_app.tasks.tables.scores import AUC, score_histograms
 from fl_app.tasks.tally import Measures
 from fl_app.tasks.task import Task, TaskData
 
@@ -42,9 +43,9 @@ MAE = Metric("lower")
 class TableTask(Task):
     """Rows of numbers and categories, prepared as all participants agreed, and a small network.
 
-    Accuracy is measured of a classification, and of a regression the root of the mean squared
-    error and the mean absolute error, both in the target's own unit; its loss is the mean squared
-    error in deviations of the target.
+    Accuracy is measured of a classification, and of one with two classes the AUC; of a regression
+    the root of the mean squared error and the mean absolute error, both in the target's own unit;
+    its loss is the mean squared error in deviations of the target.
 
     Attributes:
         options: What the run config says of the tables.
@@ -100,8 +101,7 @@ class TableTask(Task):
         self._hidden = [hidden] * layers
         self._agreement = TableAgreement.told_by(self.options)
         self._is_regression = kind == REGRESSION
-        measured = {"rmse": RMSE, "mae": MAE} if self._is_regression else {"accuracy": ACCURACY}
-        self.metrics = MappingProxyType(measured)
+        self.metrics = MappingProxyType(_metrics(self._is_regression, len(self.options.classes)))
 
     def build_model(self) -> nn.Module:
         """See `Task.build_model`; what is to be agreed on has to be."""
@@ -125,7 +125,10 @@ class TableTask(Task):
         """See `Task.measure`."""
         targets, count = batch[-1], len(batch[-1])
         if not self._is_regression:
-            return {"accuracy": ((outputs.argmax(1) == targets).sum(), count)}
+            measures: Measures = {"accuracy": ((outputs.argmax(1) == targets).sum(), count)}
+            if "auc" not in self.metrics:
+                return measures
+            return {**measures, "auc": score_histograms(outputs[:, 1] - outputs[:, 0], targets)}
         deviation = self._agreement.deviations[self.options.target]
         errors = (outputs - targets).double() * deviation
         return {"rmse": (errors.square().sum(), count), "mae": (errors.abs().sum(), count)}
@@ -222,6 +225,13 @@ class TableTask(Task):
             targets = ((targets - mean) / deviation).float()
         examples = TensorExamples(torch.from_numpy(encoded.inputs[data.rows]), targets)
         return examples, (*data.remarks, *encoded.remarks)
+
+
+def _metrics(is_regression: bool, num_classes: int) -> dict[str, Metric]:
+    """Return what is measured; the first decides what "best" means."""
+    if is_regression:
+        return {"rmse": RMSE, "mae": MAE}
+    return {"accuracy": ACCURACY} | ({"auc": AUC} if num_classes == 2 else {})
 
 
 def _itself(examples: TensorExamples) -> TensorExamples:

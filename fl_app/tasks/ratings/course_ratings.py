@@ -16,12 +16,11 @@ six on average. So with a participant per department
   has one set of factors per student, fitted to all; that is an advantage which federation gives up.
 """
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,98 +28,32 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fl_app.core.errors import ConfigError
+from fl_app.core.errors import ConfigError, UserError
 from fl_app.core.metrics import Metric
 from fl_app.data.packaged.fixed_split import check_fold, fixed_split
 from fl_app.data.packaged.installed import r_data
 from fl_app.data.tensor_dataset import Batch, TensorExamples
+from fl_app.tasks.ratings.biased_factors import (
+    HIGHEST,
+    LOWEST,
+    BiasedFactors,
+    Scales,
+    side_inputs,
+)
+from fl_app.tasks.ratings.courses_file import read_courses
 from fl_app.tasks.tally import Measures
 from fl_app.tasks.task import Task, TaskData
 
-STUDENTS, LECTURERS = 2972, 1128
 FOLDS = 5
 """A fifth of the ratings is the test set."""
-MIDDLE, LOWEST, HIGHEST = 3.0, 1.0, 5.0
-"""The middle and the ends of the scale, which everybody knows."""
 
-_SIDE = (("studage", (2, 4, 6, 8)), ("lectage", (1, 2, 3, 4, 5, 6)), ("service", (0, 1)))
-_SIDE_INPUTS = sum(len(values) for _, values in _SIDE)
+_LECTURERS = "lecturers"
 _LOCAL = "student"  # the beginning of the names of what stays with a participant
-
-
-@dataclass(frozen=True)
-class Scales:
-    """What parts of the model are multiplied by where they are used.
-
-    A step moves a part further by the square of its scale. It makes up for how differently often
-    the parts occur: a batch has few examples of a student or of a lecturer, all have side
-    information.
-
-    Attributes:
-        lecturer: Of biases and factors of lecturers.
-        student: Of those of students.
-        side: Of side information.
-    """
-
-    lecturer: float
-    student: float
-    side: float
 
 
 def root_mean_square(total: NDArray[np.float64], weight: float) -> float:
     """Return the root of a sum of squares over its weight."""
     return math.sqrt(float(total) / weight)
-
-
-class BiasedFactors(nn.Module):
-    """Biased matrix factorisation with side information.
-
-    rating = 3 + side(x) + lecturer_bias[d] + student_bias[i]
-           + lecturer_factors[d] . student_factors[i]
-
-    where side is `Linear(12, 1)` of semesters, time since the course, and service, one-hot. What is
-    called `student...` stays with the participant. All begins with 0 but the lecturers' factors, so
-    a student who is not known gets the rating without it.
-    """
-
-    def __init__(self, factors: int, scales: Scales) -> None:
-        """Build it; see `Scales` for what its parts are multiplied by."""
-        super().__init__()
-        self._scales = scales
-        self.side = nn.Linear(_SIDE_INPUTS, 1)
-        nn.init.zeros_(self.side.weight)
-        nn.init.zeros_(self.side.bias)
-        self.lecturer_bias = nn.Parameter(torch.zeros(LECTURERS))
-        self.lecturer_factors = nn.Parameter(
-            torch.randn(LECTURERS, factors) * 0.1 / scales.lecturer
-        )
-        self.student_bias = nn.Parameter(torch.zeros(STUDENTS))
-        self.student_factors = nn.Parameter(torch.zeros(STUDENTS, factors))
-
-    def forward(self, student: Tensor, lecturer: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict ratings.
-
-        Args:
-            student: Positions, int64 [B].
-            lecturer: Likewise.
-            side: One-hot, float32 [B, 12].
-
-        Returns:
-            Ratings [B], not limited to the scale; and the mean squared sizes of the biases and
-            factors that were used, of lecturers and of students [2], 0 in evaluation mode.
-        """
-        scales = self._scales
-        own = self.student_factors[student] * scales.student
-        own_bias = self.student_bias[student] * scales.student
-        theirs = self.lecturer_factors[lecturer] * scales.lecturer
-        their_bias = self.lecturer_bias[lecturer] * scales.lecturer
-        common = MIDDLE + self.side(side).squeeze(1) * scales.side
-        ratings = common + own_bias + their_bias + (own * theirs).sum(1)
-        if not self.training:
-            return ratings, ratings.new_zeros(2)
-        of_lecturers = (theirs.square().sum(1) + their_bias.square()).mean()
-        of_students = (own.square().sum(1) + own_bias.square()).mean()
-        return ratings, torch.stack([of_lecturers, of_students])
 
 
 class CourseRatings(Task):
@@ -180,6 +113,7 @@ class CourseRatings(Task):
         self._factors, self._fold = factors, fold
         self._penalties = lecturer_penalty, student_penalty
         self._scales = Scales(lecturer_scale, student_scale, side_scale)
+        self._lecturers: list[int] = []  # of a saved model: who the positions stand for
 
     def build_model(self) -> nn.Module:
         """Build `BiasedFactors`."""
@@ -198,7 +132,7 @@ class CourseRatings(Task):
         frame = r_data("lme4", "InstEval")
         columns = {name: np.asarray(frame[name].to_numpy(), np.int64) for name in frame.columns}
         # The list of all lecturers is known to everybody, as a directory is.
-        _, lecturer = np.unique(columns["d"], return_inverse=True)
+        lecturers, lecturer = np.unique(columns["d"], return_inverse=True)
         departments = [f"department-{number}" for number in columns["dept"]]
         tensors = (
             torch.from_numpy(columns["s"] - 1),
@@ -213,6 +147,7 @@ class CourseRatings(Task):
             whole.select(test),
             train_groups=[departments[row] for row in train],
             test_groups=[departments[row] for row in test],
+            metadata={_LECTURERS: json.dumps(lecturers.tolist())},
         )
 
     def loss(self, outputs: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
@@ -230,10 +165,25 @@ class CourseRatings(Task):
             "mae": (error.abs().sum(), len(error)),
         }
 
+    def restore(self, metadata: Mapping[str, str]) -> None:
+        """Take in the numbers of the lecturers; see `Task.restore`."""
+        try:
+            self._lecturers = list(map(int, json.loads(metadata[_LECTURERS])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError("it does not say who the lecturers are (lecturers)") from error
 
-def side_inputs(columns: Mapping[str, NDArray[np.int64]]) -> Tensor:
-    """Return semesters, time since the course and service, one-hot, float32 [N, 12]."""
-    parts: list[NDArray[Any]] = [
-        columns[name][:, None] == np.array(values)[None, :] for name, values in _SIDE
-    ]
-    return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+    def predict(self, model: nn.Module, source: str) -> Iterator[str]:
+        """Yield the rating of each row of a CSV or Parquet file, by a student who is not known.
+
+        Factors of students stay with the departments, so no saved model has them.
+
+        Raises:
+            DataError: If a column is missing, or has a value that it may not have; names file,
+                column and row.
+        """
+        courses = read_courses(Path(source), self._lecturers)
+        nobody = torch.zeros_like(courses.lecturer)  # all students are alike in a saved model
+        with torch.no_grad():
+            ratings, _ = model(nobody, courses.lecturer, courses.side)
+        for number, rating in zip(courses.numbers, ratings.clamp(LOWEST, HIGHEST), strict=True):
+            yield f"row {number}: rating {float(rating):.2f}, by a student who is not known"

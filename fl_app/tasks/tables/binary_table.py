@@ -1,6 +1,7 @@
 """What tasks with a table and two classes have in common: network, loss and metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -12,6 +13,7 @@ from fl_app.core.metrics import ACCURACY
 from fl_app.data.packaged.fixed_split import check_fold, fixed_split
 from fl_app.data.tensor_dataset import Batch, TensorExamples
 from fl_app.tasks.tables.columns import Column, Table, encode, width_of
+from fl_app.tasks.tables.rows_of_file import read_rows
 from fl_app.tasks.tables.scores import (
     AUC,
     CALIBRATION_ERROR,
@@ -55,12 +57,14 @@ class BinaryTable(Task):
 
     Attributes:
         columns: What the model is given.
+        label_names: What class 0 and class 1 are called.
     """
 
     metrics = MappingProxyType(
         {"auc": AUC, "accuracy": ACCURACY, "calibration-error": CALIBRATION_ERROR}
     )
     columns: Sequence[Column] = ()
+    label_names = ("0", "1")
 
     def __init__(self, hidden: int, fold: int) -> None:
         """Set up.
@@ -94,13 +98,22 @@ class BinaryTable(Task):
         }
         return {name: measures[name] for name in self.metrics}
 
-    def _divided(
-        self,
-        table: Table,
-        labels: Tensor,
-        owners: Sequence[str],
-        label_names: tuple[str, str],
-    ) -> TaskData:
+    def predict(self, model: nn.Module, source: str) -> Iterator[str]:
+        """Yield the likelier class of each row of a CSV or Parquet file, with its probability.
+
+        Raises:
+            DataError: If a column is missing, or has a value that it may not have; names file,
+                column and row.
+        """
+        inputs, numbers = read_rows(Path(source), self.columns)
+        with torch.no_grad():
+            shares = torch.sigmoid(model(inputs).double())
+        for number, share in zip(numbers, shares.tolist(), strict=True):
+            label = int(share > 0.5)
+            likelier = share if label else 1 - share
+            yield f"row {number}: {self.label_names[label]}, probability {likelier:.1%}"
+
+    def _divided(self, table: Table, labels: Tensor, owners: Sequence[str]) -> TaskData:
         """Hold out a quarter of every owner's examples of each class."""
         inputs = encode(table, self.columns)
         strata = [f"{owner}/{label}" for owner, label in zip(owners, labels.tolist(), strict=True)]
@@ -115,5 +128,5 @@ class BinaryTable(Task):
             examples(test.tolist()),
             train_groups=[owners[row] for row in train],
             test_groups=[owners[row] for row in test],
-            label_names=label_names,
+            label_names=self.label_names,
         )

@@ -49,6 +49,8 @@ class BreastCancer(BinaryTable):
     Source: Breast Cancer Wisconsin (Diagnostic), doi 10.24432/C5DW2B.
     """
 
+    label_names = ("benign", "malignant")
+
     # Typical values and spreads, rounded to one or two digits: fixed, and agreed beforehand.
     columns = (
         *(Numeric(f"mean {name}", centre, scale, complete=True) for name, centre, scale in _BASE),
@@ -73,4 +75,4 @@ class BreastCancer(BinaryTable):
         site = np.digitize(found.data[:, names.index(_DIVIDED_BY)], _LIMITS)
         labels = torch.from_numpy((found.target == 0).astype(np.int64))
         owners = [f"site-{index + 1}" for index in site]
-        return self._divided(table, labels, owners, ("benign", "malignant"))
+        return self._divided(table, labels, owners)

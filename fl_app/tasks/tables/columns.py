@@ -4,6 +4,7 @@ Nothing is computed from the data: centres, scales and categories are agreed upo
 looks at it, as hospitals would agree on usual clinical ranges.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,20 @@ from fl_app.core.errors import DataError
 
 Table = Mapping[str, NDArray[np.str_]]
 """Columns by name, all of the same length N, as texts; an empty text is a missing value."""
+
+
+class CellError(DataError):
+    """A value that a column may not have.
+
+    Attributes:
+        row: Which row it is in, from 0.
+        told: What it is and what would be right, naming the column.
+    """
+
+    def __init__(self, row: int | np.intp, told: str) -> None:
+        """Set up; rows are counted from 1 where a person reads them."""
+        super().__init__(f"row {row + 1}: {told}")
+        self.row, self.told = int(row), told
 
 
 @dataclass(frozen=True)
@@ -49,26 +64,26 @@ class Numeric:
         """Return the inputs, [N, 1 or 2].
 
         Raises:
-            DataError: If a text is no number, negative where the logarithm is taken, or missing
+            CellError: If a text is no number, negative where the logarithm is taken, or missing
                 where none may be.
         """
         missing = texts == ""
-        try:
-            values = np.where(missing, "nan", texts).astype(np.float64)
-        except ValueError as error:
-            told = f"the column {self.name} has a value that is no number: {error}"
-            raise DataError(told) from error
+        values = np.array([_number(text) for text in texts.tolist()], np.float64)
+        if (strange := ~(missing | np.isfinite(values))).any():
+            row = strange.argmax()
+            raise CellError(row, f"the column {self.name} has {str(texts[row])!r}, no number")
         if self.zero_is_missing:
             missing = missing | (values == 0)
         if self.logarithm:
-            if (values < 0).any():
-                raise DataError(f"the column {self.name} has a negative value")
+            if (negative := values < 0).any():
+                row = negative.argmax()
+                raise CellError(row, f"the column {self.name} has {texts[row]}, below 0")
             values = np.log1p(values)
         scaled = (values - self.centre) / self.scale
         if not self.complete:
             return np.stack([np.where(missing, 0.0, scaled), missing], axis=1)
         if missing.any():
-            raise DataError(f"the column {self.name} has no value in row {missing.argmax() + 1}")
+            raise CellError(missing.argmax(), f"the column {self.name} has no value")
         return scaled[:, None]
 
 
@@ -93,13 +108,9 @@ class Categorical:
         """Return the inputs, [N, categories + 1].
 
         Raises:
-            DataError: If a text is not one of the categories.
+            CellError: If a text is not one of the categories.
         """
-        if unknown := sorted(set(texts.tolist()) - {*self.categories, ""}):
-            raise DataError(
-                f"the column {self.name} has the value {unknown[0]!r}; it may have "
-                f"{', '.join(self.categories)}"
-            )
+        _refuse_others(self.name, texts, (*self.categories, ""), ", ".join(self.categories))
         return np.stack([texts == value for value in (*self.categories, "")], axis=1).astype(float)
 
 
@@ -124,18 +135,31 @@ class Ordinal:
         """Return the inputs, [N, 1].
 
         Raises:
-            DataError: If a text is not one of the grades.
+            CellError: If a text is not one of the grades.
         """
         position = {grade: index for index, grade in enumerate(self.grades)}
-        if unknown := sorted(set(texts.tolist()) - set(position)):
-            raise DataError(
-                f"the column {self.name} has the value {unknown[0]!r}, which is no grade"
-            )
+        _refuse_others(self.name, texts, self.grades, f"{self.grades[0]} to {self.grades[-1]}")
         places = np.array([position[text] for text in texts.tolist()], np.float64)
         return (2 * places / (len(self.grades) - 1) - 1)[:, None]
 
 
 Column = Numeric | Categorical | Ordinal
+
+
+def _number(text: str) -> float:
+    """Return a text's number; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _refuse_others(name: str, texts: NDArray[np.str_], allowed: Sequence[str], told: str) -> None:
+    """Refuse a text that is not among those allowed, of which `told` says which they are."""
+    if (unknown := ~np.isin(texts, allowed)).any():
+        row = unknown.argmax()
+        what = f"has {str(texts[row])!r}" if texts[row] else "has no value"
+        raise CellError(row, f"the column {name} {what}; it may have {told}")
 
 
 def width_of(columns: Sequence[Column]) -> int:
@@ -147,7 +171,8 @@ def encode(table: Table, columns: Sequence[Column]) -> Tensor:
     """Return the inputs of a model, float32 [N, inputs].
 
     Raises:
-        DataError: If a column is not there, or has a value that it may not have.
+        DataError: If a column is not there.
+        CellError: If one has a value that it may not have.
     """
     for column in columns:
         if column.name not in table:

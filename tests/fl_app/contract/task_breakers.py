@@ -83,6 +83,35 @@ class FewOwners(Good):
         return replace(super().load_data(data_dir), train_groups=["a", "b"])
 
 
+class NumberedOwners(Good):
+    """Names its owners by numbers, in an array."""
+
+    def load_data(self, data_dir):
+        data = super().load_data(data_dir)
+        return replace(data, train_groups=np.arange(40) % 2, test_groups=np.arange(20) % 2)
+
+
+class NoTestSet(Good):
+    """Has no test data, and says so by None."""
+
+    def load_data(self, data_dir):
+        return replace(super().load_data(data_dir), test=None)
+
+
+class PairForExamples(Good):
+    """Gives a pair of tensors for examples."""
+
+    def load_data(self, data_dir):
+        return replace(super().load_data(data_dir), train=(torch.ones(40, 3), torch.ones(40)))
+
+
+class BugInInit(Good):
+    """Cannot be built, by mistake."""
+
+    def __init__(self):
+        self.width = {}["width"]
+
+
 class FewNames(Good):
     """Names too few classes."""
 
@@ -127,6 +156,67 @@ class Unfinished(Good):
 
     def measure(self, outputs, batch):
         return {"accuracy": (outputs.sum(0), len(outputs))}
+
+
+class DictBatches(Good):
+    """Makes dicts of its batches, and says how to call the model, but not how large they are."""
+
+    def load_data(self, data_dir):
+        inputs, labels = super().load_data(data_dir).train.tensors
+        items = ItemExamples(list(zip(inputs, labels, strict=True)))
+        return TaskData(items, items)
+
+    def collate(self, items):
+        inputs, labels = zip(*items, strict=True)
+        return {"inputs": torch.stack(inputs), "labels": torch.stack(labels)}
+
+    def outputs(self, model, batch):
+        return model(batch["inputs"])
+
+    def loss(self, outputs, batch):
+        return F.cross_entropy(outputs, batch["labels"])
+
+
+class NegativeWeight(Good):
+    def measure(self, outputs, batch):
+        return {"accuracy": (1.0, -1)}
+
+
+def look_up(total: Any, weight: float) -> float:
+    return float({}["x"])
+
+
+class UnworkableFinish(Good):
+    metrics = {"accuracy": Metric("higher", finish=look_up)}
+
+
+class MeasuresLoss(Good):
+    metrics = {"loss": Metric("lower")}
+
+
+class TakenName(Good):
+    """Names a metric as the results name something else."""
+
+    metrics = {"num_examples": Metric("lower")}
+
+
+class NameOfTwoWords(Good):
+    metrics = {"my score": Metric("higher")}
+
+
+class BetterDown(Good):
+    metrics = {"accuracy": Metric("down")}  # type: ignore[arg-type]
+
+
+class ListOfMetrics(Good):
+    metrics = ["accuracy"]  # type: ignore[assignment]
+
+
+class Forgetful(Good):
+    """Forgets a metric of larger batches."""
+
+    def measure(self, outputs, batch):
+        return super().measure(outputs, batch) if len(outputs) < 6 else {}
 
 
 class MeanMetric(Good):

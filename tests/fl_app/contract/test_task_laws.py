@@ -17,14 +17,22 @@ BREAKS = [
     ("Reloading", "data is the same", "derive all random numbers in it"),
     ("Growing", "data is the same", "derive all random numbers in it"),
     ("TwoForms", "one form", "as many tensors, of equal dtypes"),
-    ("FewOwners", "label and an owner", "there are 2 for 40 examples; give one for each"),
     ("FewNames", "label and an owner", "there are 2 label_names, and a label is 2"),
     ("Strangers", "label and an owner", r"\['c'\] owns test examples and none to train on"),
     ("NumberInMetadata", "made of texts", r"a float for \['mean'\]; .* json.dumps"),
     ("LossOfEach", "fit the data", "the mean over the batch"),
     ("Narrow", "fit the data", r"fails on a batch of its data \(float32 \[4, 3\], int64 \[4\]\)"),
-    ("Unmeasured", "for each metric", r"let it give a pair \(sum, weight\) for each"),
-    ("Unfinished", "for each metric", r"or say in Metric\(finish=...\)"),
+    ("Unmeasured", "fit the data", r"let it give a pair \(sum, weight\) for each"),
+    ("Unfinished", "fit the data", r"or say in Metric\(finish=...\)"),
+    ("DictBatches", "fit the data", r"the weight of .* fails .*: override weight as well"),
+    ("NegativeWeight", "fit the data", r"weight of the metric accuracy .* is -1; it must be one"),
+    ("UnworkableFinish", "fit the data", "finish of the metric accuracy .* KeyError: 'x'"),
+    ("MeasuresLoss", "fit the data", "every task has it anyway: take it out"),
+    ("TakenName", "fit the data", "has the name 'num_examples'; take another"),
+    ("NameOfTwoWords", "fit the data", "has the name 'my score'; take another, without spaces"),
+    ("BetterDown", "fit the data", r'for \'accuracy\'; it must be Metric\("higher"\) or'),
+    ("ListOfMetrics", "fit the data", "is a list; it must be a dict of Metric by name"),
+    ("Forgetful", "for each metric", r"let it give a pair \(sum, weight\) for each"),
     ("MeanMetric", "metrics merge", "a sum and what it is divided by, not a mean"),
     ("SummedLoss", "loss merges", "it is no mean"),
     ("Padding", "loss merges", "how far they are padded"),
@@ -48,6 +56,13 @@ def test_a_task_that_breaks_a_law_is_told_which_and_what_to_change(name, law, to
 
     (how,) = [sentence for says, sentence in broken.items() if law in says]
     assert re.search(told, how), how
+
+
+def test_what_all_later_laws_would_repeat_is_told_once():
+    verdicts = check_part("task", f"{OWN}:Narrow")
+
+    assert [v.law.says for v in verdicts if v.broken] == ["model, loss and metrics fit the data"]
+    assert verdicts[-1].broken is not None
 
 
 def test_every_law_has_a_task_that_breaks_it():
@@ -79,6 +94,11 @@ def test_the_tasks_of_the_project_obey_all_laws(name):
         ("NoData", "plays are not here; pip install plays brings them"),
         ("Bug", "the task Bug cannot load its data or build its model: KeyError: 'column'"),
         ("Untrainable", "there is nothing to train"),
+        ("FewOwners", "train_groups: there are 2 for 40 examples; give one for each"),
+        ("NumberedOwners", "train_groups is a ndarray; it must be a list of texts"),
+        ("NoTestSet", "gave a NoneType for test; it must be examples"),
+        ("PairForExamples", "gave a tuple for train; it must be examples"),
+        ("BugInInit", "KeyError: 'width'"),
     ],
 )
 def test_what_no_law_can_be_tried_on_is_told_once(capsys, name, told):

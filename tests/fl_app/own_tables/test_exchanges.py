@@ -103,6 +103,16 @@ def test_a_column_is_of_numbers_where_it_is_for_all() -> None:
     assert agreed.categories == {"d": ("1", "x")}
 
 
+def test_a_column_of_numbers_at_some_and_texts_at_others_is_told_to_the_server(
+    flower_log: pytest.LogCaptureFixture,
+) -> None:
+    one, other = table(dose=[*range(9)], age=[5] * 9), table(dose=["none", *range(8)], age=[5] * 9)
+    agreed = agree(task_for(), one, other)
+    assert agreed.categorical == ("dose",)
+    assert "count as categories for all: ['dose']" in flower_log.text
+    assert "none'" not in flower_log.text
+
+
 def test_tables_without_a_common_column_are_refused() -> None:
     with pytest.raises(UserError, match=r"no column in common .* a, b"):
         agree(task_for(), table(a=[1] * 5, ill=["no"] * 5), table(b=[1] * 5, ill=["no"] * 5))

@@ -84,6 +84,7 @@ def test_three_tables_train_a_model_that_is_better_than_chance(
     directory, grid = run(own, nodes)
 
     assert metrics(directory, "round")[-1]["federated"]["accuracy"] > 0.8
+    assert 0.8 < metrics(directory, "round")[-1]["federated"]["auc"] <= 1
     assert grid.exchanges() == 2 * 3
     agreed = agreement_of(directory)
     assert agreed["numeric"] == ["age", "dose"]

@@ -35,6 +35,15 @@ def is_png(path: Path) -> bool:
         return image.format == "PNG" and min(image.size) > 300
 
 
+def test_a_task_that_measures_its_loss_alone_has_one_panel(tmp_path, figures):
+    reports = [RoundReport(0, central=Score(2.0, 10)), RoundReport(1, central=Score(1.0, 10))]
+
+    plot_communication(reports, tmp_path / "c.png", {LOSS: LOSS_METRIC}, "Communication")
+
+    assert is_png(tmp_path / "c.png")
+    assert [axes.get_title() for axes in figures[0].axes] == ["loss"]
+
+
 def asked(number: int, values: Iterable[float], failed: int = 0) -> RoundReport:
     people = [
         ParticipantReport(str(i), train_metrics={"accuracy": v}, update_norm=10 * v)

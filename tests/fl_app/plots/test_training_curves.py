@@ -106,3 +106,14 @@ def test_a_diverged_run_can_be_drawn(tmp_path):
 def test_history_of_unequal_lengths_is_refused(tmp_path):
     with pytest.raises(ValueError, match="1 values do not fit 2 rounds"):
         plot_history([1, 2], curves([0.1], [1, 1], [0, 0], [1, 1]), tmp_path / "a.png", "title")
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, (1, 1)), (2, (1, 2)), (3, (1, 3)), (5, (2, 3))])
+def test_many_metrics_take_several_rows(tmp_path, figures, count, shown):
+    metric = Curves("rmse", LOSS_METRIC, [0.5, 0.4], [None, 0.3])
+
+    plot_history([0, 1], [metric] * count, tmp_path / "a.png", "title")
+
+    panels = [axes for axes in figures[0].axes if axes.get_visible()]
+    assert len(panels) == count
+    assert figures[0].axes[0].get_gridspec().get_geometry() == shown

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,26 @@ def test_ps_output_is_read_and_zombies_are_left_out() -> None:
         (10, 1, True),
         (12, 10, False),
     ]
+
+
+def test_a_watchdog_holds_no_pipe_of_its_caller_open(tmp_path: Path) -> None:
+    folder = tmp_path / "launch"
+    folder.mkdir()
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from scripts.processes.process_tree import watch_over\n"
+        "read_end, write_end = os.pipe()\n"
+        "watch_over('a launch without processes', Path(sys.argv[1]))\n"
+        "os.close(write_end)\n"
+        "print('rest:', os.read(read_end, 1))\n"
+    )
+
+    command = [sys.executable, "-c", script, str(folder)]
+    reply = subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+    assert reply.stdout == "rest: b''\n", reply.stderr
+    deadline = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < deadline:  # what the watchdog is for
+        time.sleep(0.05)
+    assert not folder.exists()

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fl_app.core.errors import DataError, UserError
+from fl_app.data.local_files.conversion import to_8_bits
 from fl_app.data.local_files.picture import (
     DAMAGED,
     FORMATS,
@@ -86,8 +87,8 @@ def _checked(image: Image.Image, path: Path) -> Image.Image:
 
 def _grey(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip
-        return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    if image.mode.startswith("I;16"):  # which Pillow would clip
+        return Image.fromarray(to_8_bits(np.asarray(image)))
     if not image.has_transparency_data:
         return image.convert("L")
     grey_and_alpha = image.convert("RGBA").convert("LA")

@@ -13,6 +13,7 @@ from fl_app.data.local_files.conversion import convert_array, convert_images, de
 from fl_app.data.local_files.loader import load_own_data
 from fl_app.data.local_files.picture import read_picture
 from tests.fl_app.data.local_files.own_data import everything, make_spec, pixels, refusal, save
+from tests.fl_app.data.local_files.test_picture import png_of_16_bits
 
 COLOUR = pixels(1, 3, 40, 60)[0]
 
@@ -90,7 +91,7 @@ def test_a_turned_photograph_is_put_upright_first(tmp_path: Path):
 )
 def test_what_cannot_be_converted_is_refused(tmp_path: Path, name: str, message: str):
     Image.new("RGBA", (9, 9), (1, 2, 3, 100)).save(tmp_path / "glass.png")
-    Image.fromarray(np.full((9, 9), 9999, np.uint16)).save(tmp_path / "deep.png")
+    (tmp_path / "deep.png").write_bytes(png_of_16_bits(2, 3))
     Image.new("1", (8000, 8000)).save(tmp_path / "huge.png")
 
     with pytest.raises(DataError, match=f"{name} .*{message}"):
@@ -150,6 +151,6 @@ def test_the_error_for_a_wrong_size_suggests_image_size(tmp_path: Path):
 
 def test_the_way_is_described():
     assert describe_conversion((1, 28, 28)) == (
-        "upright; colour to grey by luma (ITU-R 601); resized until it covers 28x28 (bilinear, "
-        "antialiased); centre crop to 28x28"
+        "16-bit grey divided by 257 and rounded; upright; colour to grey by luma (ITU-R 601); "
+        "resized until it covers 28x28 (bilinear, antialiased); centre crop to 28x28"
     )

@@ -12,7 +12,8 @@ from fl_app.data.tensor_dataset import TensorExamples
 from fl_app.results.reader import load_run
 from fl_app.tasks.model.federated_model import local_tensors, model_spec
 from fl_app.tasks.model.parameters import get_weights
-from fl_app.tasks.ratings.course_ratings import LECTURERS, STUDENTS, CourseRatings, side_inputs
+from fl_app.tasks.ratings.biased_factors import LECTURERS, STUDENTS, side_inputs
+from fl_app.tasks.ratings.course_ratings import CourseRatings
 from fl_app.tasks.registry import build_task, initial_model
 from fl_app.training.local.local_training import evaluate, local_update
 from fl_app.training.local.sgd import TrainingSettings

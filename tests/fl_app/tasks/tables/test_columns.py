@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from fl_app.core.errors import DataError
-from fl_app.tasks.tables.columns import Categorical, Numeric, Ordinal, encode, texts, width_of
+from fl_app.tasks.tables.columns import (
+    Categorical,
+    CellError,
+    Numeric,
+    Ordinal,
+    encode,
+    texts,
+    width_of,
+)
 
 COLUMNS = (
     Numeric("chol", 240, 50, zero_is_missing=True),
@@ -38,16 +46,23 @@ def test_inputs_are_those_worked_out_by_hand():
 @pytest.mark.parametrize(
     ("column", "value", "told"),
     [
-        (COLUMNS[0], "high", "column chol has a value that is no number.*high"),
-        (COLUMNS[1], "male", "column sex has the value 'male'; it may have Female, Male"),
-        (COLUMNS[2], "", "column grade has the value '', which is no grade"),
-        (COLUMNS[3], "-1", "column income has a negative value"),
-        (COLUMNS[3], "", "column income has no value in row 1"),
+        (COLUMNS[0], "high", "row 1: the column chol has 'high', no number"),
+        (COLUMNS[0], "inf", "row 1: the column chol has 'inf', no number"),
+        (COLUMNS[1], "male", "row 1: the column sex has 'male'; it may have Female, Male"),
+        (COLUMNS[2], "", "row 1: the column grade has no value; it may have A to C"),
+        (COLUMNS[3], "-1", "row 1: the column income has -1, below 0"),
+        (COLUMNS[3], "", "row 1: the column income has no value"),
     ],
 )
 def test_a_value_that_a_column_may_not_have_is_told(column, value, told):
     with pytest.raises(DataError, match=told):
         encode({column.name: np.array([value])}, [column])
+
+
+def test_the_row_of_a_wrong_value_is_the_first():
+    with pytest.raises(CellError, match=r"row 3: the column sex has 'x'") as refused:
+        encode({"sex": np.array(["Male", "", "x", "y"])}, [COLUMNS[1]])
+    assert (refused.value.row, refused.value.told[:14]) == (2, "the column sex")
 
 
 def test_a_missing_column_is_told():
