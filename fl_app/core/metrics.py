@@ -45,11 +45,6 @@ class Metric:
     percent: bool = False
     finish: Callable[[NDArray[np.float64], float], float] | None = None
 
-    def __post_init__(self) -> None:
-        """Refuse another word for `better`, which would be taken for "lower"."""
-        if self.better not in ("higher", "lower"):
-            raise ValueError(f"better = {self.better!r} of a metric must be 'higher' or 'lower'")
-
     def value(self, pair: "Sum") -> float:
         """Work the metric out; NaN where nothing has been measured."""
         if pair.weight == 0:

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from fl_app.core.errors import ConfigError
-from fl_app.core.metrics import LOSS, Metric
 from fl_app.core.plugins import part, told_as_config_error
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, derive_seed
+from fl_app.tasks.checks import check_metrics
 from fl_app.tasks.model.federated_checks import check_federated
 from fl_app.tasks.model.federated_model import keep_local, state_names
 from fl_app.tasks.task import Task
@@ -26,11 +26,6 @@ from strategies.registry import find_part, keys_taken_by, register
 
 ModelClass = TypeVar("ModelClass", bound=Callable[..., nn.Module])
 TaskClass = TypeVar("TaskClass", bound=Callable[..., Task])
-
-RESERVED = (LOSS, "num_examples", "num-examples")
-"""What stands beside the metrics in reports and history."""
-
-_PUNCTUATION = ",="
 
 MODELS = KINDS["model"].names
 """What each name of a model stands for."""
@@ -71,28 +66,8 @@ def build_task(text: str, settings: Mapping[str, Any]) -> Task:
             f'run config: task = "{text}" gave a {type(task).__name__}; it must give a Task of '
             "fl_app.tasks.task"
         )
-    _check_metrics(task)
+    check_metrics(task)
     return task
-
-
-def _check_metrics(task: Task) -> None:
-    """Refuse metrics that are none, or whose names stand for something else where they go."""
-    told = f"the metrics of the task {type(task).__name__}"
-    if not isinstance(task.metrics, Mapping) or not all(
-        isinstance(name, str) and isinstance(metric, Metric)
-        for name, metric in task.metrics.items()
-    ):
-        raise ConfigError(
-            f"{told} are {task.metrics!r}; they must be Metric objects of fl_app.core.metrics by "
-            'name, for instance {"accuracy": Metric("higher")}'
-        )
-    for name in task.metrics:
-        if name in RESERVED or set(name) & set(_PUNCTUATION) or not name.strip():
-            raise ConfigError(
-                f"{told} have one named {name!r}; a name must be none of {', '.join(RESERVED)}, "
-                f"which are always measured, and have no {' or '.join(_PUNCTUATION)}, which the "
-                "run-config key target is written with"
-            )
 
 
 def task_of(config: RunConfig, dataset: str | None = None) -> Task:
