@@ -67,6 +67,18 @@ LOSS_METRIC = Metric("lower")
 ACCURACY = Metric("higher", percent=True)
 
 
+def root_mean_square(total: NDArray[np.float64], weight: float) -> float:
+    """Return the root of a sum of squares over its weight."""
+    return math.sqrt(float(total) / weight)
+
+
+RMSE = Metric("lower", finish=root_mean_square)
+"""Of a sum of squared errors."""
+
+MAE = Metric("lower")
+"""Of a sum of absolute errors."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sum:
     """A metric over some examples, before it is worked out.

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError, DataError, UserError
-from fl_app.core.metrics import ACCURACY, Metric
+from fl_app.core.metrics import ACCURACY, MAE, RMSE, Metric
 from fl_app.data.local_data import LocalData, OwnSource
 from fl_app.data.table_files.read import read_table
 from fl_app.data.tensor_dataset import Batch, TensorExamples
@@ -35,9 +34,6 @@ from fl_app.tasks.task import Task, TaskData
 
 _AGREEMENT = "agreement"
 _ROWS_TO_TRY = 4
-
-RMSE = Metric("lower", finish=lambda total, weight: math.sqrt(float(total) / weight))
-MAE = Metric("lower")
 
 
 class TableTask(Task):

@@ -17,7 +17,6 @@ six on average. So with a participant per department
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -25,11 +24,10 @@ from types import MappingProxyType
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError, UserError
-from fl_app.core.metrics import Metric
+from fl_app.core.metrics import MAE, RMSE
 from fl_app.data.packaged.fixed_split import check_fold, fixed_split
 from fl_app.data.packaged.installed import r_data
 from fl_app.data.tensor_dataset import Batch, TensorExamples
@@ -51,11 +49,6 @@ _LECTURERS = "lecturers"
 _LOCAL = "student"  # the beginning of the names of what stays with a participant
 
 
-def root_mean_square(total: NDArray[np.float64], weight: float) -> float:
-    """Return the root of a sum of squares over its weight."""
-    return math.sqrt(float(total) / weight)
-
-
 class CourseRatings(Task):
     """Ratings of courses, a participant per department (`partitioner = "natural"`).
 
@@ -73,9 +66,7 @@ class CourseRatings(Task):
     Source: Koren, Bell, Volinsky, IEEE Computer 2009 (the model); InstEval of lme4 (the data).
     """
 
-    metrics = MappingProxyType(
-        {"rmse": Metric("lower", finish=root_mean_square), "mae": Metric("lower")}
-    )
+    metrics = MappingProxyType({"rmse": RMSE, "mae": MAE})
 
     def __init__(
         self,
