@@ -17,7 +17,7 @@ from fl_app.tasks.checks import check_loss, check_measures
 from fl_app.tasks.common_data import check_data
 from fl_app.tasks.model.parameters import get_weights
 from fl_app.tasks.registry import initial_model
-from fl_app.tasks.tally import Tally
+from fl_app.tasks.tally import Tally, loss_sum
 from fl_app.tasks.task import Task, TaskData
 from fl_app.training.local.local_training import LocalUpdate, local_update, widened
 from fl_app.training.local.sgd import TrainingSettings
@@ -82,7 +82,7 @@ class Trial:
             check_loss(self.task, loss)
             measures = self.task.measure(outputs, batch)
             check_measures(self.task, measures)
-            tally.add({**measures, LOSS: (loss.double() * weight, weight)})
+            tally.add({**measures, LOSS: loss_sum(loss, weight)})
         return tally.sums()
 
     def update(

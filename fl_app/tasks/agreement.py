@@ -118,6 +118,8 @@ def read_statistics(
     if len(arrays) != 1 or arrays[0].shape != (num_sums,) or num_sums > _MOST_VALUES:
         shapes = ", ".join(str(list(array.shape)) for array in arrays)
         raise ValueError(f"its statistics have the shape {shapes or 'of nothing'}, not {num_sums}")
+    if arrays[0].dtype.kind not in "fiu":
+        raise ValueError(f"its statistics are {arrays[0].dtype}, no real numbers")
     sums = arrays[0].astype(np.float64)
     if not (np.abs(sums) <= _LARGEST).all():
         raise ValueError("its statistics are not finite, or too large to be sums of examples")

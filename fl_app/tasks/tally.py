@@ -13,6 +13,18 @@ Measures = Mapping[str, tuple[Any, Any]]
 """What a task measures in a batch: by name a sum, a number or tensor, and a weight."""
 
 
+def loss_sum(loss: Tensor, weight: int | Tensor) -> tuple[Tensor, int | Tensor]:
+    """Make a sum of a batch's mean loss, with its weight.
+
+    The sum is float64, since that of a float16 loss may be beyond the end of float16. Of a batch
+    without a term, such as one of padding alone, the mean is NaN, and the sum 0.
+    """
+    total = loss.detach().double() * weight
+    if isinstance(weight, Tensor):
+        total = torch.where(weight > 0, total, 0.0)
+    return total, weight
+
+
 class Tally:
     """Adds up what a task measures, on the device: nothing waits for it."""
 

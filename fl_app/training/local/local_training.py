@@ -17,7 +17,7 @@ from fl_app.data.tensor_dataset import BatchedExamples, map_tensors
 from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
-from fl_app.tasks.tally import Tally
+from fl_app.tasks.tally import Tally, loss_sum
 from fl_app.tasks.task import Task
 from fl_app.training.local.batches import batch_sizes
 from fl_app.training.local.gradient_correction import LocalCorrection, effective_steps
@@ -207,9 +207,8 @@ def evaluate(
         if number == 0:
             task.check_outputs(outputs, batch)
         outputs = widened(outputs)
-        weight = task.weight(batch)
-        loss = task.loss(outputs, batch).double() * weight
-        tally.add({**task.measure(outputs, batch), LOSS: (loss, weight)})
+        loss = loss_sum(task.loss(outputs, batch), task.weight(batch))
+        tally.add({**task.measure(outputs, batch), LOSS: loss})
     sums = tally.sums()
     return Evaluation(sums, len(examples), finished(task.metrics, sums))
 

@@ -15,7 +15,7 @@ from fl_app.core.metrics import LOSS
 from fl_app.data.tensor_dataset import Batch
 from fl_app.tasks.checks import check_gradient, check_loss
 from fl_app.tasks.model.federated_model import trained_parameters
-from fl_app.tasks.tally import Tally
+from fl_app.tasks.tally import Tally, loss_sum
 from fl_app.tasks.task import Task
 from fl_app.training.local.gradient_correction import RoundCorrection, Tensors
 from fl_app.training.local.optimizers import LocalOptimizer, clipped
@@ -119,9 +119,8 @@ class LocalSgd:
             with torch.no_grad():
                 self._step(gradients)
                 if tally is not None:
-                    weight = task.weight(batch)
-                    total = loss.double() * weight  # float16 ends at 65504
-                    tally.add({**task.measure(outputs, batch), LOSS: (total, weight)})
+                    total = loss_sum(loss, task.weight(batch))
+                    tally.add({**task.measure(outputs, batch), LOSS: total})
 
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         self.steps += 1
