@@ -50,7 +50,7 @@ class Metric:
         if pair.weight == 0:
             return math.nan
         if self.finish is None:
-            return float(pair.total) / pair.weight
+            return float(pair.total.item()) / pair.weight  # ValueError for several numbers
         return float(self.finish(pair.total, pair.weight))
 
     def gain(self, new: float, old: float) -> float:

@@ -140,15 +140,20 @@ class ItemExamples:
 
 def moved_to(device: torch.device, batch: Batch) -> Batch:
     """Return a batch with its tensors on a device: a tensor, or a tuple, list or dict of them."""
-    if isinstance(batch, Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {key: moved_to(device, value) for key, value in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(moved_to(device, value) for value in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(moved_to(device, value) for value in batch)
-    return batch
+    return map_tensors(lambda tensor: tensor.to(device), batch)
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:  # noqa: ANN401
+    """Return a tensor changed, or a tuple, list or dict with its tensors changed, at any depth."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(change, one) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(change, one) for one in value))
+    if isinstance(value, tuple | list):
+        return type(value)(map_tensors(change, one) for one in value)
+    return value
 
 
 class ImageExamples(TensorExamples):

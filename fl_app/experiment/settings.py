@@ -1,5 +1,6 @@
 """Run config -> the plain settings of what only the server runs."""
 
+import math
 from collections.abc import Iterator, Mapping
 
 from fl_app.callbacks.best_model import Objective
@@ -71,11 +72,14 @@ def _targets(config: RunConfig) -> Iterator[tuple[str, str, float]]:
     if config.target_loss > 0:
         yield "target-loss", LOSS, config.target_loss
     for text in filter(None, map(str.strip, config.target.split(","))):
-        name, _, value = text.partition("=")
+        name, _, written = text.partition("=")
         try:
-            yield "target", name.strip(), float(value)
+            value = float(written)
         except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
             raise ConfigError(
                 f"run config: target = {config.target!r}: {text!r} is not a metric with a number; "
                 "write for instance auc=0.8"
-            ) from None
+            )
+        yield "target", name.strip(), value

@@ -54,7 +54,6 @@ class FitInstruction:
     Attributes:
         server_round: The round; `None` where the strategy does not tell.
         wants_delta: Whether `w_i - w_t` is asked for; Flower's own strategies expect `w_i`.
-        dataset: The set that the server resolved, if it did.
         run: The name of the run; "" where the strategy does not tell.
         evaluates: Whether to evaluate the weights received before training on them.
         state_round: The round whose memory to go on from; 0 is none.
@@ -64,7 +63,6 @@ class FitInstruction:
 
     server_round: int | None = None
     wants_delta: bool = False
-    dataset: str | None = None
     run: str = ""
     evaluates: bool = False
     state_round: int = 0
@@ -74,12 +72,10 @@ class FitInstruction:
     @classmethod
     def from_config(cls, config: Mapping[str, Scalar]) -> "FitInstruction":
         """Read the config that came with the message; unknown keys mean nothing."""
-        server_round, dataset = config.get(ROUND_KEY), config.get(DATASET_KEY)
-        clip_norm = config.get(CLIP_NORM_KEY)
+        server_round, clip_norm = config.get(ROUND_KEY), config.get(CLIP_NORM_KEY)
         return cls(
             server_round=None if server_round is None else int(server_round),
             wants_delta=config.get(UPDATE_KEY) == DELTA,
-            dataset=None if dataset is None else str(dataset),
             run=str(config.get(RUN_KEY, "")),
             evaluates=bool(config.get(EVALUATE_KEY, False)),
             state_round=int(config.get(STATE_ROUND_KEY, 0)),

@@ -17,6 +17,7 @@ from fl_app.core.errors import ConfigError
 from fl_app.core.plugins import part, told_as_config_error
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, derive_seed
+from fl_app.tasks.checks import check_metrics
 from fl_app.tasks.model.federated_checks import check_federated
 from fl_app.tasks.model.federated_model import keep_local, state_names
 from fl_app.tasks.task import Task
@@ -65,6 +66,7 @@ def build_task(text: str, settings: Mapping[str, Any]) -> Task:
             f'run config: task = "{text}" gave a {type(task).__name__}; it must give a Task of '
             "fl_app.tasks.task"
         )
+    check_metrics(task)
     return task
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import LOSS, LOSS_METRIC, Sums, encode, finished
-from fl_app.data.tensor_dataset import BatchedExamples
+from fl_app.data.tensor_dataset import BatchedExamples, map_tensors
 from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
 from fl_app.tasks.model.federated_model import model_spec
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
@@ -215,7 +215,9 @@ def evaluate(
 
 
 def widened(outputs: Any) -> Any:  # noqa: ANN401 - what a model returned
-    """Return outputs of 16 bits as float32, and others as they are."""
-    if isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16):
-        return outputs.float()
-    return outputs
+    """Return outputs with tensors of 16 bits as float32, and others as they are."""
+    return map_tensors(_wide, outputs)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

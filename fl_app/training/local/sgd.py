@@ -120,7 +120,8 @@ class LocalSgd:
                 self._step(gradients)
                 if tally is not None:
                     weight = task.weight(batch)
-                    tally.add({**task.measure(outputs, batch), LOSS: (loss * weight, weight)})
+                    total = loss.double() * weight  # float16 ends at 65504
+                    tally.add({**task.measure(outputs, batch), LOSS: (total, weight)})
 
     def _step(self, gradients: Sequence[Tensor | None]) -> None:
         self.steps += 1

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor
 
-from fl_app.training.local.local_training import evaluate, resolve_device
+from fl_app.training.local.local_training import evaluate, resolve_device, widened
 from tests.fl_app.training.softmax_training import TASK, Softmax, bits, examples, fresh, train
 
 
@@ -51,3 +51,21 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch):
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
     with pytest.raises(Exception, match="no GPU"):
         resolve_device("cuda")
+
+
+def test_outputs_of_sixteen_bits_are_widened_wherever_they_are():
+    half, whole = torch.ones(2, dtype=torch.float16), torch.ones(2, dtype=torch.int64)
+
+    first, (second, kept), named = widened((half, [half.bfloat16(), whole], {"x": half}))
+
+    assert first.dtype == second.dtype == named["x"].dtype == torch.float32
+    assert kept is whole
+
+
+def test_a_float16_loss_is_summed_beyond_the_end_of_float16(monkeypatch):
+    def steep(outputs: Tensor, batch: tuple[Tensor, ...]) -> Tensor:
+        return (F.nll_loss(outputs, batch[-1]) * 0 + 60000).half()  # four times that is no float16
+
+    monkeypatch.setattr(TASK, "loss", steep)
+
+    assert train(fresh(), examples(40)).loss == pytest.approx(60000, rel=0.01)
