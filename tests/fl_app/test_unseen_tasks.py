@@ -56,6 +56,20 @@ def test_it_resumes_to_the_same_bits_in_any_order_of_arrival(name, config):
     assert digest(resumed) == digest(whole)
 
 
+@pytest.mark.parametrize("task", [of("Regression")["task"], "breast-cancer"])
+def test_it_resumes_with_the_config_that_the_run_has_written(task, config):
+    start = config | {"task": task, "num-server-rounds": 1}
+    first = run_app(start)
+    written = json.loads((first / "config.json").read_text())["run-config"]
+
+    # As scripts/run --resume does: `dataset` is what auto was resolved to.
+    resumed = run_app({**start, **written, "num-server-rounds": 2, "resume": str(first)})
+
+    whole = run_app(start | {"num-server-rounds": 2})
+    assert written["dataset"] != "auto"
+    assert digest(resumed) == digest(whole)
+
+
 @pytest.mark.slow
 @every_task
 def test_it_runs_under_masks_and_with_privacy(name, config):

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from fl_app.core.errors import ConfigError
+
 LocalOptimizer = Callable[[list[Tensor], float, float], Optimizer]
 
 
@@ -33,8 +35,12 @@ def adamw(
         beta2: Decay of the mean of their squares.
         eps: Added to the denominator.
 
+    Raises:
+        ConfigError: If `eps` is 0 in the dtype of a parameter.
+
     Source: Loshchilov and Hutter, ICLR 2019, arXiv:1711.05101; torch.optim.AdamW.
     """
+    _check_eps(parameters, eps)
     return AdamW(parameters, learning_rate, (beta1, beta2), eps, weight_decay)
 
 
@@ -57,9 +63,28 @@ def adam(
         beta2: Decay of the mean of their squares.
         eps: Added to the denominator.
 
+    Raises:
+        ConfigError: If `eps` is 0 in the dtype of a parameter.
+
     Source: Kingma and Ba, ICLR 2015, arXiv:1412.6980; torch.optim.Adam.
     """
+    _check_eps(parameters, eps)
     return Adam(parameters, learning_rate, (beta1, beta2), eps, weight_decay)
+
+
+def _check_eps(parameters: Sequence[Tensor], eps: float) -> None:
+    """Refuse an eps that is 0 in the dtype of a parameter: a gradient of 0 would make it NaN.
+
+    Raises:
+        ConfigError: Says which eps would do.
+    """
+    for dtype in {parameter.dtype for parameter in parameters}:
+        if eps > 0 and torch.tensor(eps, dtype=dtype).item() == 0:
+            name = str(dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"run config: local-optimizer has eps = {eps:g}, which is 0 in {name}, the type of "
+                "some parameters; write for instance adamw(eps=0.0001)"
+            )
 
 
 def clipped(gradients: Sequence[Tensor | None], max_norm: float) -> list[Tensor | None]:

@@ -109,7 +109,7 @@ class BugInInit(Good):
     """Cannot be built, by mistake."""
 
     def __init__(self):
-        self.width = {}["width"]
+        raise KeyError("width")
 
 
 class FewNames(Good):
@@ -183,7 +183,7 @@ class NegativeWeight(Good):
 
 
 def look_up(total: Any, weight: float) -> float:
-    return float({}["x"])
+    raise KeyError("x")
 
 
 class UnworkableFinish(Good):

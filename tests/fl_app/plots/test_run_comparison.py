@@ -36,7 +36,7 @@ def is_png(path: Path) -> bool:
 
 
 def test_a_task_that_measures_its_loss_alone_has_one_panel(tmp_path, figures):
-    reports = [RoundReport(0, central=Score(2.0, 10)), RoundReport(1, central=Score(1.0, 10))]
+    reports = [RoundReport(0, central=Score(2.0)), RoundReport(1, central=Score(1.0))]
 
     plot_communication(reports, tmp_path / "c.png", {LOSS: LOSS_METRIC}, "Communication")
 

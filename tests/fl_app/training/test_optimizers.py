@@ -72,6 +72,18 @@ def test_adamw_and_adam_are_torchs() -> None:
     )
 
 
+@pytest.mark.parametrize("optimizer", [adam, adamw])
+def test_an_eps_that_is_0_in_the_type_of_a_parameter_is_refused(optimizer: Any) -> None:
+    parameters = [torch.zeros(2, dtype=torch.float16)]
+
+    with pytest.raises(ConfigError, match="eps = 1e-08, which is 0 in float16"):
+        optimizer(parameters, 0.1, 0.0)
+
+    parameters[0].grad = torch.zeros(2, dtype=torch.float16)
+    optimizer(parameters, 0.1, 0.0, eps=1e-4).step()
+    assert parameters[0].isfinite().all()
+
+
 def test_the_proximal_term_is_a_part_of_what_adam_is_given() -> None:
     assert_close(ours(adam, mu=0.7), textbook(lambda p: Adam(p, RATE), mu=0.7))
 

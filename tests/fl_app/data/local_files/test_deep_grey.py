@@ -1,6 +1,7 @@
 """Grey pictures of 16 bits, as X-rays are exported: scaled to 8 where pictures are converted."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,26 @@ def test_several_frames_are_refused(tmp_path: Path) -> None:
 def test_what_has_no_range_of_16_bits_is_refused(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"a\.tif has more than 8 bits .* before you start"):
         converted(save(tmp_path / "a.tif", array))
+
+
+def tiff(bits: int, sample_format: int) -> bytes:
+    """A TIFF of SIZE x SIZE pixels, one channel, uncompressed, all bytes 0x11."""
+    rows = b"\x11" * (SIZE * SIZE * bits // 8)
+    tags = {256: SIZE, 257: SIZE, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: SIZE}
+    tags |= {279: len(rows), 339: sample_format}
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(rows)) + rows + directory
+
+
+def test_a_tiff_of_12_bits_or_of_signed_numbers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    for bits, sample_format in ((12, 1), (16, 2)):
+        path.write_bytes(tiff(bits, sample_format))
+        with pytest.raises(DataError, match=r"a\.tif has more than 8 bits"):
+            converted(path)
+    path.write_bytes(tiff(16, 1))
+    assert (converted(path).pixels == 0x11).all()  # 0x1111 / 257
 
 
 def test_without_conversion_it_is_refused_and_image_size_suggested(tmp_path: Path) -> None:
