@@ -10,7 +10,7 @@ from fl_app.core.run_config import DEFAULTS, RunConfig
 from fl_app.experiment.combination import Facts, facts_about
 from fl_app.tasks.model.federated_model import local_tensors
 from strategies.flower_strategies import without_effect
-from strategies.registry import known_name
+from strategies.registry import keys_taken_by, known_name
 
 
 class _Needs(NamedTuple):
@@ -28,7 +28,18 @@ def _partitioned_by(name: str, key: str) -> _Needs:
     return _Needs((key,), f'partitioner = "{name}"', holds)
 
 
+def _option_of_the_task(key: str) -> _Needs:
+    def holds(config: RunConfig) -> bool:
+        return key in keys_taken_by("task", config.task)
+
+    return _Needs((key,), "a task that takes it, as image-classification does", holds)
+
+
 _NEEDS = (
+    *map(
+        _option_of_the_task,
+        ("model", "pretrained-weights", "image-size", "image-channels", "augmentation"),
+    ),
     _partitioned_by("dirichlet", "dirichlet-alpha"),
     _partitioned_by("shards", "shards-per-participant"),
     _partitioned_by("pathological", "classes-per-participant"),

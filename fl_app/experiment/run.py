@@ -74,7 +74,7 @@ class Run:
     def resolved_config(self) -> dict[str, Any]:
         """Return the run config with `auto` resolved, and what it ran on."""
         return {
-            "run-config": self.config.as_run_config() | {"dataset": self.data.name},
+            "run-config": self._resolved_settings(),
             "metrics": {
                 name: {"better": metric.better, "percent": metric.percent}
                 for name, metric in all_metrics(self.data.task).items()
@@ -82,6 +82,12 @@ class Run:
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in _PACKAGES},
         }
+
+    def _resolved_settings(self) -> dict[str, Any]:
+        """Return the run config with a data set for `auto`, unless the task brings its data."""
+        settings: dict[str, Any] = self.config.as_run_config()
+        brought = self.data.name == self.config.task
+        return settings if brought else settings | {"dataset": self.data.name}
 
     def continue_from(self, checkpoint: Checkpoint) -> None:
         """Bring the directory back to the moment of a checkpoint of this run.
@@ -101,7 +107,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the results; the same on resume, or it is another run."""
-        settings = self.config.as_run_config() | {"dataset": self.data.name}
+        settings = self._resolved_settings()
         partition, agreement = self.data.partition, self.data.agreement
         identity = run_identity(settings, "" if partition is None else partition.sha256)
         return identity | ({AGREEMENT: agreement} if agreement else {})

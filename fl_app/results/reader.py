@@ -11,6 +11,7 @@ import numpy as np
 
 from fl_app.core.errors import UserError
 from fl_app.core.metrics import LOSS, LOSS_METRIC, Metric
+from fl_app.core.plugins import AUTO_DATA
 from fl_app.results.metrics_log import decode_rounds
 from fl_app.results.records import ParticipantReport, RoundReport
 
@@ -45,7 +46,8 @@ class RunResults:
     @property
     def dataset(self) -> str:
         """The name of the data set in use."""
-        return str(self.run_config.get("dataset", "unknown"))
+        dataset = str(self.run_config.get("dataset", "unknown"))
+        return str(self.run_config.get("task", dataset)) if dataset == AUTO_DATA else dataset
 
     @property
     def metrics(self) -> dict[str, Metric]:

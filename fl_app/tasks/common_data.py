@@ -73,8 +73,7 @@ def resolve_name(config: RunConfig) -> str:
         return OWN_DATA
     if _DATASET in task_settings(config):
         return resolve_dataset(config.dataset, resolve_data_dir(config.data_dir))
-    # A resumed run says its task there, to which auto was resolved.
-    if config.dataset not in (AUTO_DATA, config.task):
+    if config.dataset != AUTO_DATA:
         raise ConfigError(
             f"run config: dataset = {config.dataset!r} is for another task; "
             f"task = {config.task!r} brings its data: set dataset = 'auto', or 'own' where every "

@@ -82,6 +82,11 @@ PLAIN = "does no more than a plain mean in a round of"
             "partitioner = iid has no effect, it needs a data set that is divided",
         ),
         (
+            {"task": "breast-cancer", "dataset": "auto", "augmentation": "flip"},
+            "augmentation = flip has no effect, it needs a task that takes it, as "
+            "image-classification does",
+        ),
+        (
             {"image-mean": 0.2},
             'image-mean = 0.2 has no effect, it needs dataset = "own"',
         ),
