@@ -193,6 +193,11 @@ class Run:
                 log(INFO, "sha256 of %s: %s", name, digest)
         log(INFO, "results: %s", directory.path)
 
+    def _model_name(self) -> str | None:
+        """Return the model that the run config names; `None` where the task has its own."""
+        named = "model" in task_settings(self.config)
+        return self.config.model if named else None
+
     def _summary(self, reason: str, best: BestModel) -> dict[str, Any]:
         reports = self.directory.reports
         last = reports[-1] if reports else None
@@ -201,7 +206,7 @@ class Run:
             "rounds": last.server_round if last else 0,
             "task": self.config.task,
             "dataset": self.data.name,
-            "model": self.config.model,
+            "model": self._model_name(),
             "participants": self.config.num_participants,
             "central": last.central.as_row() if last and last.central else None,
             "federated": last.federated.as_row() if last and last.federated else None,

@@ -20,7 +20,7 @@ from fl_app.data.partition import (
     partition_indices,
     train_and_test_indices,
 )
-from fl_app.tasks.registry import build_task, task_settings
+from fl_app.tasks.registry import build_task, task_settings, told_with
 from fl_app.tasks.settings import partition_spec
 from fl_app.tasks.task import Task, TaskData
 from strategies.part_kinds import BY_LABEL
@@ -158,7 +158,9 @@ def _settings(config: RunConfig, name: str) -> Settings:
 @lru_cache(maxsize=2)
 def _load(text: str, settings: Settings, data_dir: Path) -> CommonData:
     task = build_task(text, dict(settings))
-    data = check_data(task, task.load_data(data_dir))
+    with told_with("load_data", task):
+        loaded = task.load_data(data_dir)
+    data = check_data(task, loaded)
     return CommonData(
         task, data, task.partition_labels(data.train), task.partition_labels(data.test)
     )

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from fl_app.core.errors import ConfigError
+from fl_app.core.errors import ConfigError, UserError
 from fl_app.core.plugins import part, told_as_config_error
 from fl_app.core.run_config import RunConfig
 from fl_app.core.seeding import Stream, derive_seed
@@ -101,7 +101,7 @@ def initial_model(task: Task, seed: int, local: str = "") -> nn.Module:
     Raises:
         ConfigError: If the model cannot be built or federated, or a pattern fits nothing.
     """
-    with _seeded(seed):
+    with told_with("build_model", task), _seeded(seed):
         model = task.build_model()
     if not isinstance(model, nn.Module):
         raise ConfigError(
@@ -113,6 +113,23 @@ def initial_model(task: Task, seed: int, local: str = "") -> nn.Module:
     keep_local(model, own | _matching(names, local))
     check_federated(model)
     return model
+
+
+@contextmanager
+def told_with(method: str, task: Task) -> Iterator[None]:
+    """Turn what a method of a task raises, whatever it is, into a sentence for the user.
+
+    Raises:
+        ConfigError: Names the method, the task, and what it raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{method} of the task {type(task).__name__} fails: {type(error).__name__}: {error}"
+        ) from error
 
 
 def build_model(name: str, seed: int) -> nn.Module:

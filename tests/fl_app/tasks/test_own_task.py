@@ -51,6 +51,7 @@ def test_metrics_are_told_by_their_names_and_lower_is_better(sites, flower_log) 
 
     assert "accuracy" not in flower_log.text
     assert "federated mae " in flower_log.text
+    assert summary_of(directory)["model"] is None
     best = summary_of(directory)["best"]
     values = [r["federated"]["mae"] for r in metrics(directory, "round") if r["federated"]]
     assert best["federated mae"] == min(values)
@@ -88,6 +89,13 @@ def test_a_target_is_any_metric_of_the_task(sites) -> None:
 def test_what_does_not_fit_the_task_is_refused_before_round_1(sites, changes, told) -> None:
     with pytest.raises(ConfigError, match=told):
         run_app(sites | changes)
+
+
+@pytest.mark.parametrize("method", ["load_data", "build_model"])
+def test_what_a_task_raises_is_told_in_a_sentence(sites, method) -> None:
+    failing = {"task": f"{FILE}:Sites(fails='{method}')"}
+    with pytest.raises(ConfigError, match=f"{method} of the task Sites fails: KeyError: 'gone'"):
+        run_app(sites | failing)
 
 
 def test_a_run_that_goes_on_has_the_same_weights_and_offsets_to_the_bit(sites) -> None:

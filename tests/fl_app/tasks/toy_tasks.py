@@ -39,13 +39,18 @@ class Sites(Task):
         "rmse": Metric("lower", finish=lambda total, n: float((total / n) ** 0.5)),
     }
 
-    def __init__(self, local: bool = True) -> None:
+    def __init__(self, local: bool = True, fails: str = "") -> None:
         self._local = local
+        self._fails = fails
 
     def build_model(self) -> nn.Module:
+        if self._fails == "build_model":
+            raise KeyError("gone")
         return SiteModel()
 
     def load_data(self, data_dir: Path) -> TaskData:
+        if self._fails == "load_data":
+            raise KeyError("gone")
         random = np.random.default_rng(0)
         inputs = random.normal(size=(3 * EACH, 3)).astype(np.float32)
         site = np.arange(3 * EACH) % 3
