@@ -113,7 +113,7 @@ def test_common_data_is_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["alphabet='latin'", "targets='last'"])
+@pytest.mark.parametrize("options", ["alphabet='latin', cell='gru'", "targets='last'"])
 def test_a_run_on_own_texts_learns_and_its_model_continues_a_text(tmp_path, options):
     texts = ("abcdefgh" * 30, "abcdefgh" * 20 + "abc", "abcdefgh" * 10)
     nodes = []
