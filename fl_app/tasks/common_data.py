@@ -116,11 +116,12 @@ def check_data(task: Task, data: object) -> TaskData:
         raise ConfigError(
             f"{whose} gave a {type(data).__name__}; it must give a TaskData of fl_app.tasks.task"
         )
-    for part, examples, groups in (
-        ("train", data.train, data.train_groups),
-        ("test", data.test, data.test_groups),
+    of_all = ("__len__", "select")  # what is divided need not be ready for a model
+    for part, examples, groups, offers in (
+        ("train", data.train, data.train_groups, of_all),
+        ("test", data.test, data.test_groups, (*of_all, "batches")),
     ):
-        if not all(hasattr(examples, name) for name in ("__len__", "select", "batches")):
+        if not all(hasattr(examples, name) for name in offers):
             raise ConfigError(
                 f"{whose} gave a {type(examples).__name__} for {part}; it must be examples, such "
                 "as TensorExamples or ItemExamples of fl_app.data.tensor_dataset, of which there "

@@ -10,7 +10,10 @@ from PIL import Image
 from fl_app.core.errors import ConfigError
 from fl_app.core.run_config import RunConfig
 from fl_app.data.local_files import cache, loader
+from fl_app.data.tensor_dataset import ImageExamples
 from fl_app.tasks.client_data import local_data
+from fl_app.tasks.server_data import load_server_data
+from tests.support.idx_files import write_idx_set
 
 
 @pytest.fixture
@@ -47,3 +50,20 @@ def test_a_nodes_operator_can_turn_that_off(
     assert not (tmp_path / "state").exists()
     with pytest.raises(ConfigError, match="data-cache = 'no' must be true or false"):
         local_data(node | {"data-cache": "no"}, config, None)
+
+
+@pytest.mark.parametrize("partitioner", ["contiguous", "dirichlet"])
+def test_a_set_that_is_normalised_when_it_is_divided_is_common_data(
+    run_config: dict[str, Any], tmp_path: Path, partitioner: str
+) -> None:
+    """As MNIST is, whose files need not be here for this."""
+    write_idx_set(tmp_path / "FashionMNIST" / "raw")
+    changes = {"dataset": "fashion-mnist", "data-dir": str(tmp_path), "num-participants": 2}
+    config = RunConfig.from_run_config(run_config | changes | {"partitioner": partitioner})
+
+    server = load_server_data(config)
+    parts = [local_data({"partition-id": i, "num-partitions": 2}, config, None) for i in (0, 1)]
+
+    assert server.partition is not None
+    assert [len(part.train) for part in parts] == server.partition.counts.sum(axis=1).tolist()
+    assert all(isinstance(part.train, ImageExamples) for part in parts)
