@@ -60,8 +60,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def settings_of(preset: str) -> dict[str, Any]:
-    """Return the run-config keys that a preset sets."""
-    return dict(plan_launch(["--preset", preset], Path.cwd()).overrides)
+    """Return the run-config keys that a preset sets; where results go is not among them."""
+    settings = dict(plan_launch(["--preset", preset], Path.cwd()).overrides)
+    del settings["output-dir"]
+    return settings
 
 
 def run_once(preset: str, arm: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401 - an `Arm`
