@@ -29,7 +29,7 @@ from fl_app.messaging.fit_config import (
 )
 from fl_app.secure_aggregation.client_mod import secure_aggregation
 from fl_app.tasks.client_data import LocalTask
-from fl_app.tasks.model.federated_model import local_tensors, model_spec
+from fl_app.tasks.model.federated_model import local_tensors, model_spec, narrow_flags
 from fl_app.tasks.model.parameters import get_weights, load_local, set_weights
 from fl_app.training.attack_simulation import find_attacker
 from fl_app.training.client_state import ClientState, ClientStateStore, state_folder
@@ -174,7 +174,7 @@ class Participant(NumPyClient):
 
     def _pipeline(self, local: LocalTask, server_round: int) -> UpdatePipeline:
         run, name, model = self._config, local.name, local.model()
-        settings = replace(pipeline_settings(run), codec=wire_codec(run, model_spec(model)))
+        settings = replace(pipeline_settings(run), codec=wire_codec(run, narrow_flags(model)))
         return UpdatePipeline(
             server_round=server_round,
             task=local.task,

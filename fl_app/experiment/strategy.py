@@ -126,7 +126,7 @@ def _parts(config: RunConfig, model: ModelSpec, remembers: bool) -> dict[str, An
     remembers = remembers or pipeline_settings(config).remembers
     return {
         "seed": config.seed,
-        "codec": wire_codec(config, model),
+        "codec": wire_codec(config, model.narrow),
         "aggregator": aggregator(config.aggregator),
         "server_optimizer": part("server-optimizer", config.server_optimizer),
         "model": model,

@@ -10,7 +10,6 @@ from fl_app.training.local.sgd import TrainingSettings
 from fl_app.training.update_pipeline import PipelineSettings
 from strategies.compression.codec import Codec
 from strategies.compression.narrow_codec import NarrowCodec
-from strategies.core.model_spec import ModelSpec
 from strategies.part_kinds import UNCODED
 from strategies.registry import facts_of
 
@@ -43,11 +42,16 @@ def local_learning_rate(config: RunConfig) -> Callable[[int], float]:
     return lambda server_round: float(config.learning_rate * schedule(server_round))
 
 
-def wire_codec(config: RunConfig, model: ModelSpec) -> Codec:
-    """Return the codec of a run, which knows the model's dtypes where deltas travel as they are."""
+def wire_codec(config: RunConfig, narrow: tuple[bool, ...]) -> Codec:
+    """Return the codec of a run, which knows the model's dtypes where deltas travel as they are.
+
+    Args:
+        config: The run config.
+        narrow: Of each tensor that travels, whether it is bfloat16; as `ModelSpec.narrow`.
+    """
     codec: Codec = part("codec", config.codec)
     plain = UNCODED in facts_of("codec", config.codec) and not config.secure_aggregation
-    return NarrowCodec(codec, model.narrow) if plain and any(model.narrow) else codec
+    return NarrowCodec(codec, narrow) if plain and any(narrow) else codec
 
 
 def pipeline_settings(config: RunConfig) -> PipelineSettings:

@@ -130,7 +130,7 @@ def model_spec(model: nn.Module) -> ModelSpec:
             shape=tuple(as_real(held.tensor).shape),
             dtype=str(TRAVELS_AS[held.tensor.dtype]).removeprefix("torch."),
             trainable=held.trainable,
-            wire_dtype="bfloat16" if held.tensor.dtype == torch.bfloat16 else "",
+            wire_dtype="bfloat16" if _is_narrow(held) else "",
             tied_to=held.names[1:],
         )
         for held in federated_tensors(model)
@@ -151,6 +151,15 @@ def _frozen_digest(model: nn.Module) -> str:
 def trainable_flags(model: nn.Module) -> list[bool]:
     """Tell of each tensor that travels whether it has a gradient."""
     return [held.trainable for held in federated_tensors(model)]
+
+
+def narrow_flags(model: nn.Module) -> tuple[bool, ...]:
+    """Tell of each tensor that travels whether it does so as bfloat16; as `ModelSpec.narrow`."""
+    return tuple(_is_narrow(held) for held in federated_tensors(model))
+
+
+def _is_narrow(held: HeldTensor) -> bool:
+    return held.tensor.dtype == torch.bfloat16
 
 
 def trained_parameters(model: nn.Module) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from fl_app.core.errors import ConfigError
 from fl_app.core.metrics import LOSS, LOSS_METRIC, Sums, encode, finished
 from fl_app.data.tensor_dataset import BatchedExamples, map_tensors
 from fl_app.messaging.fit_config import TRAIN_MEASURES_KEY
-from fl_app.tasks.model.federated_model import model_spec
+from fl_app.tasks.model.federated_model import narrow_flags
 from fl_app.tasks.model.parameters import Arrays, get_weights, set_weights
 from fl_app.tasks.tally import Tally, loss_sum
 from fl_app.tasks.task import Task
@@ -166,7 +166,7 @@ def local_update(
     delta = [w_i - w_t for w_i, w_t in zip(local_weights, start_weights, strict=True)]
     return LocalUpdate(
         weights=local_weights,
-        delta=rounded(delta, model_spec(model).narrow),
+        delta=rounded(delta, narrow_flags(model)),
         num_examples=len(examples),
         sums=tally.sums(),
         seconds=time.perf_counter() - start,
