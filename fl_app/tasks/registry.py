@@ -116,8 +116,13 @@ def initial_model(task: Task, seed: int, local: str = "") -> nn.Module:
 
 
 @contextmanager
-def told_with(method: str, task: Task) -> Iterator[None]:
+def told_with(method: str, task: Task, on: str = "") -> Iterator[None]:
     """Turn what a method of a task raises, whatever it is, into a sentence for the user.
+
+    Args:
+        method: Its name.
+        task: The task.
+        on: Like " on 'a.csv'", what it was given; "" says nothing of it.
 
     Raises:
         ConfigError: Names the method, the task, and what it raised.
@@ -128,7 +133,7 @@ def told_with(method: str, task: Task) -> Iterator[None]:
         raise
     except Exception as error:
         raise ConfigError(
-            f"{method} of the task {type(task).__name__} fails: {type(error).__name__}: {error}"
+            f"{method} of the task {type(task).__name__} fails{on}: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from fl_app.core.errors import ConfigError, UserError
 from fl_app.results.saved_model import load_task_model, model_file, which_model
 from fl_app.tasks.images.image_classification import ImageClassification
+from fl_app.tasks.registry import told_with
 from fl_app.tasks.task import Task
 from scripts.analysis.images.prediction import PicturePrediction
 from scripts.analysis.local_parameters import told_local
@@ -95,16 +96,8 @@ def predicted_lines(task: Task, model: nn.Module, source: str) -> Iterator[str]:
     Raises:
         UserError: If it cannot, whatever it raises.
     """
-    try:
-        with torch.no_grad():
-            yield from task.predict(model, source)
-    except UserError:
-        raise
-    except Exception as error:  # a user's task may raise anything
-        raise UserError(
-            f"predict of the task {type(task).__name__} fails on {source!r}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    with told_with("predict", task, on=f" on {source!r}"), torch.no_grad():
+        yield from task.predict(model, source)
 
 
 if __name__ == "__main__":
