@@ -12,9 +12,10 @@ from torch import nn
 from fl_app.core.errors import ConfigError, UserError
 from fl_app.results.saved_model import load_task_model, model_file, which_model
 from fl_app.tasks.images.image_classification import ImageClassification
+from fl_app.tasks.images.pictures.prediction import Invert, classify
+from fl_app.tasks.images.pictures.preprocessing import Preprocessing, preprocessing_of
 from fl_app.tasks.registry import told_with
 from fl_app.tasks.task import Task
-from scripts.analysis.images.prediction import PicturePrediction
 from scripts.analysis.local_parameters import told_local
 
 Predict = Callable[[str], Iterator[str]]
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model.eval()
         predict: Predict
         if isinstance(task, ImageClassification):
-            predict = PicturePrediction(file, model, metadata, options.invert).lines
+            kind = preprocessing_of(file, metadata, model)
+            predict = partial(classified_lines, model, kind, options.invert)
         else:
             _check_options(options, task)
             predict = partial(predicted_lines, task, model)
@@ -88,6 +90,13 @@ def _check_options(options: argparse.Namespace, task: Task) -> None:
             f"the task {name} does not say how to predict; give it a method "
             "predict(model, source) that yields lines"
         )
+
+
+def classified_lines(
+    model: nn.Module, kind: Preprocessing, invert: Invert, source: str
+) -> Iterator[str]:
+    """Yield the line that `classify` gives of the picture at a path."""
+    yield classify(Path(source), model, kind, invert)
 
 
 def predicted_lines(task: Task, model: nn.Module, source: str) -> Iterator[str]:
