@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from fl_app.core.errors import DataError
 from fl_app.data.tensor_dataset import BatchedExamples
 
 Held = TypeVar("Held", bound=BatchedExamples, covariant=True)
@@ -36,6 +37,16 @@ class LocalData(Generic[Held]):
     def test(self) -> Held:
         """The examples to evaluate on; may be empty."""
         return self.make_test()
+
+
+def refuse_same(data: Path, test_data: Path) -> None:
+    """Refuse to evaluate on what is trained on.
+
+    Raises:
+        DataError: If the two are one file or folder.
+    """
+    if test_data.resolve() == data.resolve():
+        raise DataError(f"{data} is both the data and the test data; give different ones.")
 
 
 @dataclass(frozen=True)

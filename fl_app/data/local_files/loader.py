@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_data import LocalData
+from fl_app.data.local_data import LocalData, refuse_same
 from fl_app.data.local_files.cache import PictureCache, cache_key
 from fl_app.data.local_files.conversion import describe_conversion
 from fl_app.data.local_files.image_folder import list_pictures, read_image_folder, read_pictures
@@ -89,8 +89,7 @@ def load_own_data(spec: OwnDataSpec, cache: PictureCache | None = None) -> Local
             partial(_standardise, data, test, spec.mean, spec.std),
             data.remarks,
         )
-    if spec.test_data.resolve() == spec.data.resolve():
-        raise DataError(f"{spec.data} is both the data and the test data; give different ones.")
+    refuse_same(spec.data, spec.test_data)
     data, (everything, _) = _read_divided(spec.data, agreement, HoldOut(), cache)
     test_data, (all_test, _) = _read_divided(spec.test_data, agreement, HoldOut(), cache)
     return LocalData(

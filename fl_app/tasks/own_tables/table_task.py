@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from fl_app.core.errors import ConfigError, DataError, UserError
+from fl_app.core.errors import ConfigError, UserError
 from fl_app.core.metrics import ACCURACY, MAE, RMSE, Metric
-from fl_app.data.local_data import LocalData, OwnSource
+from fl_app.data.local_data import LocalData, OwnSource, refuse_same
 from fl_app.data.table_files.read import read_table
 from fl_app.data.tensor_dataset import Batch, TensorExamples
 from fl_app.tasks.agreement import Merged, Question, Statistics
@@ -144,8 +144,7 @@ class TableTask(Task):
             train, test = divide(data, source.holdout_fraction, source.seed, source.participant)
             makes = partial(examples.select, train), partial(examples.select, test)
         else:
-            if source.test_data.resolve() == source.data.resolve():
-                raise DataError(f"{source.data} is both the data and the test data")
+            refuse_same(source.data, source.test_data)
             test_rows = labelled_rows(read_table(source.test_data), self.options)
             held, more = self._examples(test_rows)
             makes = partial(_itself, examples), partial(_itself, held)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fl_app.core.errors import ConfigError, DataError
-from fl_app.data.local_data import LocalData, OwnSource
+from fl_app.data.local_data import LocalData, OwnSource, refuse_same
 from fl_app.data.tensor_dataset import TensorExamples
 from fl_app.tasks.task import TaskData
 from fl_app.tasks.texts.continuation import Continuation
@@ -83,8 +83,7 @@ class OwnText(NextCharacter):
             train = [text[:first] for text, first in zip(own, firsts, strict=True)]
             test = [text[first:] for text, first in zip(own, firsts, strict=True)]
         else:
-            if source.test_data.resolve() == source.data.resolve():
-                raise DataError(f"{source.data} is both the data and the test data.")
+            refuse_same(source.data, source.test_data)
             train, (test, more) = own, self._read(source.test_data)
             remarks = [*remarks, *more]
         if not self._long_enough(train):
