@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,19 +23,20 @@ class HoldOut:
 
     def of(self, data: LabelledImages) -> tuple[IntArray, IntArray]:
         """Divide examples; see `hold_out`."""
-        return hold_out(data, self.fraction, self.seed, self.participant)
+        return hold_out(data.images, data.labels, self.fraction, self.seed, self.participant)
 
 
 def hold_out(
-    data: LabelledImages, fraction: float, seed: int, participant: str
+    contents: npt.NDArray[Any], labels: IntArray, fraction: float, seed: int, participant: str
 ) -> tuple[IntArray, IntArray]:
     """Divide examples into those to train on and those to evaluate on.
 
-    An example's place is decided by a hash of seed, participant and its pixels, so neither the
-    names of the files nor their order matter, and a few new images move few of the old.
+    An example's place is decided by a hash of seed, participant and its contents, so neither the
+    names of the files nor their order matter, and a few new examples move few of the old.
 
     Args:
-        data: All examples, [N].
+        contents: Of all examples, [N, ...]: pixels, or a digest of a row.
+        labels: Their classes, int64 [N].
         fraction: Share to hold out, in [0, 1); 0 holds out none, anything else at least one.
         seed: Of the run.
         participant: Name of the participant.
@@ -50,19 +52,19 @@ def hold_out(
         raise DataError(f"The share to hold out is {fraction}; it must be from 0 to less than 1.")
     key = hashlib.sha256(f"hold-out/{seed}/{participant}".encode()).digest()
     held: list[IntArray] = []
-    counts = np.bincount(data.labels)
+    counts = np.bincount(labels)
     for label, quota in enumerate(_quotas(counts, fraction)):
-        members = np.flatnonzero(data.labels == label)
-        ranks = [_rank(key, data.images[index]) for index in members] if quota else []
+        members = np.flatnonzero(labels == label)
+        ranks = [_rank(key, contents[index]) for index in members] if quota else []
         order = sorted(range(len(ranks)), key=ranks.__getitem__)
         held.append(members[order[:quota]])
     test = np.sort(np.concatenate(held)).astype(np.int64)
-    train = np.setdiff1d(np.arange(len(data.labels), dtype=np.int64), test)
+    train = np.setdiff1d(np.arange(len(labels), dtype=np.int64), test)
     return train, test
 
 
-def _rank(key: bytes, image: npt.NDArray[np.generic]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image).data, key=key, digest_size=16).digest()
+def _rank(key: bytes, content: npt.NDArray[np.generic]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(content).data, key=key, digest_size=16).digest()
 
 
 def _quotas(counts: IntArray, fraction: float) -> list[int]:

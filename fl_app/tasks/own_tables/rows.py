@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_app.core.errors import DataError
-from fl_app.data.local_files.schema import LabelledImages
 from fl_app.data.local_files.split import hold_out
 from fl_app.data.table_files.cells import Table
 from fl_app.data.table_files.numbers import read_numbers
@@ -78,9 +77,7 @@ def divide(data: LabelledRows, fraction: float, seed: int, participant: str) -> 
     """
     labels = data.targets if data.targets.dtype == np.int64 else np.zeros(len(data.rows))
     digests = _digests(data.table)[data.rows]
-    return list(
-        hold_out(LabelledImages(digests, labels.astype(np.int64)), fraction, seed, participant)
-    )
+    return list(hold_out(digests, labels.astype(np.int64), fraction, seed, participant))
 
 
 def _labels(table: Table, options: TableOptions) -> IntArray:

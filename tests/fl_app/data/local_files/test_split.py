@@ -46,7 +46,7 @@ def test_another_seed_or_participant_holds_out_others(
 def test_hold_out_divides_by_class(counts: list[int], fraction: float, seed: int) -> None:
     labels = np.repeat(np.arange(len(counts)), counts).astype(np.int64)
     data = LabelledImages(pixels(len(labels), 1, 3, 3, seed=1), labels)
-    train, test = hold_out(data, fraction, seed, "north")
+    train, test = hold_out(data.images, data.labels, fraction, seed, "north")
     assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(len(labels)))
     kept = np.bincount(labels[train], minlength=len(counts))
     present = np.array(counts) > 0
