@@ -1,6 +1,7 @@
 """Image classification, the default task: images in, log-probabilities of classes out."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -162,12 +163,12 @@ class ImageClassification(Task):
 
     def load_own_data(self, source: OwnSource) -> LocalData[ImageExamples]:
         """Read pictures in class folders, an .npz, or a folder with two IDX files."""
-        model = self.build_model()
+        names, shape = self._agreed
         spec = OwnDataSpec(
             data=source.data,
             test_data=source.test_data,
-            class_names=agreed_class_names(self._class_names, model, self._model),
-            image_shape=self._shape(model),
+            class_names=names,
+            image_shape=shape,
             mean=self._mean,
             std=self._std,
             holdout_fraction=source.holdout_fraction,
@@ -185,16 +186,13 @@ class ImageClassification(Task):
                 "run config: dataset = 'own' needs class-names, for instance \"cat,dog\": the "
                 "names that all participants' labels are to have"
             )
-        model = self.build_model()
-        agreed_class_names(self._class_names, model, self._model)
-        self._shape(model)
+        _ = self._agreed
 
     def metadata(self) -> Mapping[str, str]:
         """Say what participants with their own data agreed on; see `Task.metadata`."""
         if self._dataset != OWN_DATA:
             return {}
-        model = self.build_model()
-        names, shape = agreed_class_names(self._class_names, model, self._model), self._shape(model)
+        names, shape = self._agreed
         kind = Preprocessing(self._mean, self._std, names, shape, False, self._converts)
         return preprocessing_metadata(kind)
 
@@ -211,6 +209,15 @@ class ImageClassification(Task):
             raise UserError("the model says nothing of its images; take one that a run has saved")
         kind = preprocessing_of("the model's file", self._saved, model)
         yield classify(Path(source).expanduser().absolute(), model, kind)
+
+    @cached_property
+    def _agreed(self) -> tuple[tuple[str, ...], Shape]:
+        """What participants with their own data agreed on: class names and the images' shape.
+
+        A model is built to be asked, once.
+        """
+        model = self.build_model()
+        return agreed_class_names(self._class_names, model, self._model), self._shape(model)
 
     def _shape(self, model: nn.Module) -> Shape:
         return agreed_shape(model, self._model, self._size, self._channels)
